@@ -1,0 +1,1 @@
+"""How bytes get to disk and are found again: digests, atomic writes, manifests, locks, events."""
