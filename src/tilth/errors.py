@@ -1,14 +1,14 @@
 """The error tree. Every mistake that a user can make ends as one of these, in one line.
 
-    TilthError                 exit code 1
-      UsageError               2   a wrong command, option, key, name or argument
-        PlanError              2   a plan file: names the key and the nearest right one
-        ExpressionError        2   a rule's expression: names the position
-      DataError                1   the documents or data sets are not what the step needs
-      DamagedError             1   a file does not agree with its manifest
-      LockedError              1   another process works on the same folder
-      LimitError               1   a limit on time, memory or size was reached
-      MissingExtra             3   an optional dependency is not installed
+TilthError                 exit code 1
+  UsageError               2   a wrong command, option, key, name or argument
+    PlanError              2   a plan file: names the key and the nearest right one
+    ExpressionError        2   a rule's expression: names the position
+  DataError                1   the documents or data sets are not what the step needs
+  DamagedError             1   a file does not agree with its manifest
+  LockedError              1   another process works on the same folder
+  LimitError               1   a limit on time, memory or size was reached
+  MissingExtra             3   an optional dependency is not installed
 """
 
 from __future__ import annotations

@@ -105,16 +105,13 @@ class Run:
 
     rows: dict[str, list[tuple[str, float]]] = field(default_factory=dict)
 
-    def to_trec(self, path: str | Path, tag: str = "tilth") -> None:
-        """Write `query Q0 document rank score tag`, one line an answer."""
-        from tilth.store.write import write_bytes
-
-        lines = [
+    def to_trec(self, tag: str = "tilth") -> str:
+        """TREC's text form: `query Q0 document rank score tag`, one line an answer."""
+        return "".join(
             f"{query} Q0 {document} {rank} {score!r} {tag}\n"
             for query, answers in self.rows.items()
             for rank, (document, score) in enumerate(answers, start=1)
-        ]
-        write_bytes(path, "".join(lines).encode())
+        )
 
 
 @runtime_checkable

@@ -1,1 +1,29 @@
+"""The command line. One file a command; `COMMANDS` is all that `tilth --help` needs to read."""
 
+from __future__ import annotations
+
+COMMANDS = {
+    "build": (
+        "tilth.cli.build",
+        "Build corpus, tokenizer, model, index and report from documents.",
+    ),
+    "search": ("tilth.cli.search", "Search the documents of a run."),
+    "generate": ("tilth.cli.generate", "Continue a prompt with the model of a run."),
+    "corpus": (
+        "tilth.cli.corpus",
+        "Show, count and export documents, and say why one was dropped.",
+    ),
+    "run": ("tilth.cli.run", "Measure a paper's claim beside its baseline."),
+    "show": ("tilth.cli.show", "Show a paper's card, claims and last result."),
+    "systems": ("tilth.cli.systems", "List the papers that can be run."),
+    "board": ("tilth.cli.board", "Show all results with verdicts and intervals."),
+    "data": ("tilth.cli.data", "List named data sets with licence and source."),
+    "doctor": ("tilth.cli.doctor", "Check this installation and say what is missing."),
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point `tilth`."""
+    from tilth.cli.main import run
+
+    raise SystemExit(run(arguments))

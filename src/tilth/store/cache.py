@@ -15,7 +15,7 @@ def cache_folder() -> Path:
 
 
 def data_folders() -> list[Path]:
-    """Folders that may hold named data sets, in order: `$TILTH_DATA`, a checkout's neighbour, cache."""
+    """Folders that may hold named data sets: `$TILTH_DATA`, a checkout's neighbour, the cache."""
     folders = []
     if given := os.environ.get("TILTH_DATA"):
         folders.append(Path(given))

@@ -59,8 +59,7 @@ def is_complete(folder: str | Path, expected: Mapping[str, Any] | None = None) -
     if expected is not None and any(manifest.get(key) != value for key, value in expected.items()):
         return False
     return all(
-        (Path(folder) / name).is_file()
-        and (Path(folder) / name).stat().st_size == entry["bytes"]
+        (Path(folder) / name).is_file() and (Path(folder) / name).stat().st_size == entry["bytes"]
         for name, entry in manifest["files"].items()
     )
 

@@ -1,0 +1,326 @@
+"""The Corpus: a folder of layers. Each step adds a layer or columns; none edits an earlier one.
+
+    corpus = Corpus("my-corpus")
+    corpus.add(["letters/"])
+    corpus.transform(Chain([Repair(), StripHeaders()]), "clean")
+    corpus.measure([Length(), Language()])
+    corpus.find_duplicates()
+    corpus.select(Rule({"long enough": "words >= 50"}))
+    corpus.split(share=0.05)
+    for document in corpus.documents(kept=True, split="train"): ...
+    corpus.why("letters/0017.txt")
+
+Every step may be killed and called again; the bytes are the same for any number of workers and any
+order of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tilth.corpus import layers, lineage, outcomes
+from tilth.corpus.blocks import manifest_digest, read_block, read_table, require_manifest
+from tilth.corpus.duplicates import ExactDuplicates
+from tilth.corpus.executors import LocalExecutor
+from tilth.corpus.outcomes import Decision
+from tilth.corpus.rules import Rule, decide
+from tilth.corpus.split import components, split_by_component
+from tilth.documents.document import Document, Problem
+from tilth.documents.inputs import Unit, plan
+from tilth.errors import DataError, UsageError
+from tilth.store.digest import digest_value
+from tilth.store.manifest import read_manifest
+from tilth.types import Executor, Progress, Signal, Transform, silent
+
+FIRST_LAYER = "documents"
+
+
+class Corpus:
+    """Opens a corpus folder, or begins a new one. `executor` decides where blocks are made."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        executor: Executor | None = None,
+        progress: Progress = silent,
+        block_bytes: int = layers.BLOCK_BYTES,
+    ) -> None:
+        self.folder = Path(folder)
+        self.executor = executor or LocalExecutor()
+        self.progress = progress
+        self.block_bytes = block_bytes
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers in the order in which they were made."""
+        names = dict.fromkeys(entry["layer"] for entry in lineage.read_lineage(self.folder))
+        return [name for name in names if (self.layer_folder(name) / "manifest.json").is_file()]
+
+    def layer_folder(self, layer: str | None = None) -> Path:
+        """The folder of a layer; of the last one without a name."""
+        if layer is None:
+            names = self.layers
+            if not names:
+                raise DataError("the corpus holds no documents yet", where=str(self.folder))
+            layer = names[-1]
+        return self.folder / "layers" / layer
+
+    # Steps, in the order in which a corpus grows.
+
+    def add(self, inputs: Sequence[str | Path], **options: Any) -> None:
+        """Read files and folders to the first layer; see `documents.inputs.plan` for options.
+
+        Called again with more files, it reads only blocks that changed.
+        """
+        units, problems = plan(inputs, progress=self.progress, **options)
+        self.add_units(units, problems)
+
+    def add_units(self, units: Sequence[Unit], problems: Sequence[Problem] = ()) -> None:
+        """The same for units already planned. Raises DataError where nothing could be read."""
+        folder = self.layer_folder(FIRST_LAYER)
+        listed = sorted((vars(p).copy() for p in problems), key=lambda p: p["source"])
+        manifest = layers.read_units(
+            folder, units, self.executor, block_bytes=self.block_bytes, progress=self.progress
+        )
+        layers.write_problems(folder, listed)
+        self._record("read", FIRST_LAYER, manifest, inputs=len(units))
+        if manifest["rows"] == 0:
+            reasons = sorted({p.reason for p in self.problems()}) or ["there was no file"]
+            raise DataError("no document could be read: " + ", ".join(reasons))
+
+    def transform(
+        self, transform: Transform, layer: str = "clean", *, source: str | None = None
+    ) -> None:
+        """A new layer made from the last one (or from `source`)."""
+        if source is None:
+            before = [name for name in self.layers if name != layer]
+            source = before[-1] if before else None
+        manifest = layers.transform_layer(
+            self.layer_folder(source), self.layer_folder(layer), transform, self.executor,
+            self.progress,
+        )  # fmt: skip
+        self._record("transform", layer, manifest, source=source)
+
+    def measure(self, signals: Iterable[Signal], layer: str | None = None) -> None:
+        """Columns for every document of a layer; what was measured before is not measured again."""
+        folder = self.layer_folder(layer)
+        for signal in signals:
+            manifest = layers.measure_layer(folder, signal, self.executor, self.progress)
+            self._record("measure", folder.name, manifest)
+
+    def find_duplicates(self, method: Any = None, layer: str | None = None) -> None:
+        """Clusters of equal documents as a column `cluster`; drops nothing."""
+        folder = self.layer_folder(layer)
+        method = method or ExactDuplicates()
+        _, manifest = layers.duplicate_clusters(folder, method, self.executor, self.progress)
+        self._record("duplicates", folder.name, {**manifest, "made_by": layers.made_by(method)})
+
+    def select(self, rule: Rule, layer: str | None = None) -> pa.Table:
+        """Decide with a rule over the measured columns; measures nothing again."""
+        folder = self.layer_folder(layer)
+        decisions = decide(self.columns(folder.name), rule)
+        fields = {"kind": "decisions", "parameters": rule.parameters()}
+        target = folder / "decisions" / digest_value(rule.parameters())[:12]
+        fields["digest"] = digest_value(
+            [decisions.column(name).to_pylist() for name in ("id", "kept")]
+        )
+        if not is_complete(target, fields):
+            layers.write_one_table(target, decisions, fields)
+        lineage.record(
+            self.folder, "select", folder.name, made_by=f"rule@{target.name}",
+            parameters=rule.parameters(), output=fields["digest"],
+        )  # fmt: skip
+        return decisions
+
+    def split(self, share: float = 0.05, seed: int = 0, layer: str | None = None) -> pa.Table:
+        """Hold out about `share` of the bytes by origin and group, closed under duplicates.
+
+        Column `split`: `train`, `test`, or `none` for a document whose duplicate is in training
+        while its own group is held out; it is used for neither.
+        """
+        folder = self.layer_folder(layer)
+        table = self.columns(folder.name)
+        identity = read_table(folder, ["id", "origin", "group"])
+        component = components(
+            identity.column("origin").to_pylist(), identity.column("group").to_pylist()
+        )
+        sizes = table.column("bytes") if "bytes" in table.column_names else [1] * table.num_rows
+        held_out = split_by_component(
+            component, table.column("id").to_pylist(), np.asarray(sizes), share, seed
+        )
+        names = np.where(held_out, "test", "train").astype(object)
+        if "cluster" in table.column_names:
+            cluster = np.array([c or "" for c in table.column("cluster").to_pylist()])
+            in_training = set(cluster[~held_out].tolist()) - {""}
+            crossing = held_out & np.isin(cluster, list(in_training))
+            names[crossing] = "none"
+        result = pa.table({"id": table.column("id"), "split": pa.array(names, pa.string())})
+        self._keep_table("split", "split", folder, {"share": share, "seed": seed}, result)
+        return result
+
+    def _keep_table(
+        self, step: str, kind: str, folder: Path, parameters: dict[str, Any], table: pa.Table
+    ) -> None:
+        target = folder / kind / digest_value(parameters)[:12]
+        fields = {
+            "kind": kind,
+            "parameters": parameters,
+            # Rows are aligned with this state of the layer and with no other.
+            "layer": manifest_digest(require_manifest(folder)),
+        }
+        manifest = layers.write_one_table(target, table, fields)
+        lineage.record(
+            self.folder, step, folder.name, made_by=f"{kind}@{target.name}",
+            parameters=parameters, output=manifest["files"]["table.parquet"]["sha256"],
+        )  # fmt: skip
+
+    def _record(self, step: str, layer: str, manifest: dict[str, Any], **fields: Any) -> None:
+        known = {key: manifest[key] for key in ("made_by", "parameters") if key in manifest}
+        lineage.record(
+            self.folder, step, layer, **known, **fields, rows=manifest["rows"],
+            output=manifest_digest(manifest),
+        )  # fmt: skip
+
+    # Reading.
+
+    def columns(self, layer: str | None = None) -> pa.Table:
+        """One row a document: id, source, position, all measured columns, cluster."""
+        folder = self.layer_folder(layer)
+        table = read_table(folder, ["id", "source", "position", "format", "group", "origin"])
+        for entry in self._latest(folder.name, "measure"):
+            measured = read_table(folder / "signals" / entry["made_by"])
+            for name in measured.column_names[1:]:
+                table = table.append_column(name, measured.column(name))
+        for entry in self._latest(folder.name, "duplicates"):
+            found = layers.read_one_table(folder / "duplicates" / entry["made_by"])
+            table = table.append_column("cluster", found.column("cluster"))
+        return table
+
+    def _latest(self, layer: str, step: str) -> list[dict[str, Any]]:
+        """The last record of each part (signal, method) of a step on a layer."""
+        last = {
+            entry["made_by"].split("@")[0]: entry
+            for entry in lineage.read_lineage(self.folder)
+            if entry["step"] == step and entry["layer"] == layer
+        }
+        return list(last.values())
+
+    def decisions(self, layer: str | None = None) -> pa.Table | None:
+        """What the last rule decided on the layer; None before any rule."""
+        return self._last_table(layer, "select", "decisions")
+
+    def splits(self, layer: str | None = None) -> pa.Table | None:
+        """Which documents are held out; None before a split."""
+        return self._last_table(layer, "split", "split")
+
+    def _last_table(self, layer: str | None, step: str, kind: str) -> pa.Table | None:
+        folder = self.layer_folder(layer)
+        entries = self._latest(folder.name, step)
+        if not entries:
+            return None
+        target = folder / kind / entries[-1]["made_by"].split("@")[1]
+        if require_manifest(target)["layer"] != manifest_digest(require_manifest(folder)):
+            raise UsageError(
+                f"documents were added since the last {step}", hint=f"run the {step} again"
+            )
+        return layers.read_one_table(target)
+
+    def batches(
+        self,
+        columns: Sequence[str] | None = None,
+        *,
+        layer: str | None = None,
+        kept: bool | None = None,
+        split: str | None = None,
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """(block id, batch) in order; only kept (or dropped) documents, only of one split."""
+        folder = self.layer_folder(layer)
+        mask = self._mask(folder.name, kept, split)
+        at = 0
+        for block in require_manifest(folder)["order"]:
+            for batch in read_block(folder, block, columns):
+                if mask is not None:
+                    here = mask[at : at + batch.num_rows]
+                    at += batch.num_rows
+                    batch = batch.filter(pa.array(here))
+                yield block, batch
+
+    def _mask(self, layer: str, kept: bool | None, split: str | None) -> np.ndarray | None:
+        masks = []
+        if kept is not None:
+            decisions = self.decisions(layer)
+            if decisions is None:
+                raise UsageError("no rule was applied to this corpus yet", where=str(self.folder))
+            masks.append(decisions.column("kept").to_numpy() == kept)
+        if split is not None:
+            splits = self.splits(layer)
+            if splits is None:
+                raise UsageError("this corpus was not split yet", where=str(self.folder))
+            masks.append(np.asarray(pc.equal(splits.column("split"), split)))
+        return np.logical_and.reduce(masks) if masks else None
+
+    def documents(
+        self,
+        *,
+        layer: str | None = None,
+        kept: bool | None = None,
+        split: str | None = None,
+    ) -> Iterator[Document]:
+        """Documents one by one; see `batches`."""
+        for _, batch in self.batches(layer=layer, kept=kept, split=split):
+            for row in batch.to_pylist():
+                yield Document.from_row(row)
+
+    def get(self, id: str) -> Document:
+        """The document with this id, or with an id that begins so, in any layer, last first."""
+        for layer in reversed(self.layers):
+            folder = self.layer_folder(layer)
+            for block in require_manifest(folder)["order"]:
+                for batch in read_block(folder, block):
+                    found = pc.index(pc.starts_with(batch.column("id"), id), True).as_py()
+                    if found >= 0:
+                        return Document.from_row(batch.slice(found, 1).to_pylist()[0])
+        raise UsageError(f"no document has the id {id!r}", where=str(self.folder))
+
+    def problems(self) -> list[Problem]:
+        """What could not be read, each with its reason."""
+        return layers.read_problems(self.layer_folder(FIRST_LAYER))
+
+    def outcomes(self) -> list[Decision]:
+        """One decision for every document of the last layer and every problem, by source."""
+        return outcomes.outcomes(self)
+
+    def why(self, target: str) -> list[Decision]:
+        """What happened to the documents of a source, or to the one with this id."""
+        return outcomes.why(self, target)
+
+    def dropped(self) -> list[Decision]:
+        """Every document that was not kept, with its reasons, and what could not be read."""
+        return [decision for decision in self.outcomes() if not decision.kept]
+
+    def stats(self) -> dict[str, Any]:
+        """Counts by layer, by reason, by problem; a JSON value."""
+        return outcomes.stats(self)
+
+    def quantiles(self, layer: str | None = None) -> dict[str, dict[str, float | None]]:
+        """Quantiles of every measured number of a layer."""
+        folder = self.layer_folder(layer)
+        result: dict[str, dict[str, float | None]] = {}
+        for entry in self._latest(folder.name, "measure"):
+            result.update(layers.read_quantiles(folder / "signals" / entry["made_by"]))
+        return result
+
+    @property
+    def digest(self) -> str:
+        """One name for all that the corpus holds: its lineage names the outputs of every step."""
+        return digest_value(lineage.read_lineage(self.folder))
+
+    def is_empty(self) -> bool:
+        return read_manifest(self.layer_folder(FIRST_LAYER)) is None

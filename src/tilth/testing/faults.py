@@ -1,0 +1,72 @@
+"""Faults in the one writer: stop a process dead at any moment of any write.
+
+    count_moments(work)          how many moments there are in an undisturbed run
+    run_until(work, moment)      run in a forked child that dies at that moment
+
+A child is forked, so `work` may be any callable; it must not have started threads or torch.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from tilth.store import write
+
+Work = Callable[[], object]
+
+
+def count_moments(work: Work) -> list[tuple[str, str]]:
+    """Run `work` here; every (moment, file name) at which a fault could strike, in order."""
+    moments: list[tuple[str, str]] = []
+    write.fault = lambda moment, path: moments.append((moment, path.name))
+    try:
+        work()
+    finally:
+        write.fault = None
+    return moments
+
+
+def run_until(work: Work, strike: int) -> bool:
+    """Run `work` in a forked child that is killed at moment number `strike`, counted from 0.
+
+    True where it was killed, False where it finished before. Raises AssertionError where the child
+    ended in any other way.
+    """
+    child = os.fork()
+    if child == 0:
+        seen = 0
+
+        def fault(moment: str, path: Path) -> None:
+            nonlocal seen
+            if seen == strike:
+                os.kill(os.getpid(), signal.SIGKILL)
+            seen += 1
+
+        write.fault = fault
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            # No clean-up of the parent's copies (buffers, pools) may run in the child.
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return True
+    assert os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0, f"the child failed: {status}"
+    return False
+
+
+def tree(folder: str | Path, ignore: tuple[str, ...] = (".lock", "events.jsonl")) -> dict[str, str]:
+    """Every file below a folder with its SHA-256, to compare two results byte for byte."""
+    from tilth.store.digest import sha256_file
+
+    folder = Path(folder)
+    return {
+        path.relative_to(folder).as_posix(): sha256_file(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ignore
+    }

@@ -1,0 +1,39 @@
+"""For all tests: few threads, a home of their own, and the time of each group at the end."""
+
+import os
+from collections import defaultdict
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ["TOKENIZERS_PARALLELISM"] = "true"
+os.environ.setdefault("MPLBACKEND", "agg")
+
+ROOT = Path(__file__).parent
+_seconds: dict[str, float] = defaultdict(float)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "soak: hours; only with `make soak`")
+
+
+def pytest_collection_modifyitems(config, items):
+    import pytest
+
+    if config.getoption("-m") != "soak":
+        skip = pytest.mark.skip(reason="soak: type make soak")
+        for item in items:
+            if item.get_closest_marker("soak"):
+                item.add_marker(skip)
+
+
+def pytest_runtest_logreport(report):
+    group = Path(report.fspath).parts
+    name = group[group.index("tests") + 1] if "tests" in group else group[0]
+    _seconds[name] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.section("seconds by group")
+    for name, seconds in sorted(_seconds.items(), key=lambda entry: -entry[1]):
+        terminalreporter.write_line(f"{seconds:8.1f}  {name}")
+    terminalreporter.write_line(f"{sum(_seconds.values()):8.1f}  in all")
