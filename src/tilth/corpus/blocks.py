@@ -170,13 +170,25 @@ def read_blocks(
 def read_block(
     folder: Path, block: str, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
+    """The batches of one block, one a row group."""
     path = folder / "blocks" / f"{block}.parquet"
     try:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                yield from file.read_row_group(group, columns=columns).to_batches()
+                yield _one_batch(file.read_row_group(group, columns=columns))
     except (pa.ArrowInvalid, OSError) as error:
         raise DamagedError(f"cannot be read: {error}", where=str(path)) from None
+
+
+def read_group(folder: Path, block: str, group: int) -> pa.RecordBatch:
+    """One row group of a block, whole."""
+    with pq.ParquetFile(folder / "blocks" / f"{block}.parquet") as file:
+        return _one_batch(file.read_row_group(group))
+
+
+def _one_batch(table: pa.Table) -> pa.RecordBatch:
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=table.schema)
 
 
 def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.Table:

@@ -25,7 +25,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tilth.corpus import layers, lineage, outcomes
-from tilth.corpus.blocks import manifest_digest, read_block, read_table, require_manifest
+from tilth.corpus.blocks import (
+    manifest_digest,
+    read_block,
+    read_group,
+    read_table,
+    require_manifest,
+)
 from tilth.corpus.duplicates import ExactDuplicates
 from tilth.corpus.executors import LocalExecutor
 from tilth.corpus.outcomes import Decision
@@ -34,7 +40,7 @@ from tilth.corpus.split import components, split_by_component
 from tilth.documents.document import Document, Problem
 from tilth.documents.inputs import Unit, plan
 from tilth.errors import DataError, UsageError
-from tilth.store.digest import digest_value
+from tilth.store.digest import ID_LENGTH, digest_value
 from tilth.store.manifest import read_manifest
 from tilth.types import Executor, Progress, Signal, Transform, silent
 
@@ -126,17 +132,7 @@ class Corpus:
         """Decide with a rule over the measured columns; measures nothing again."""
         folder = self.layer_folder(layer)
         decisions = decide(self.columns(folder.name), rule)
-        fields = {"kind": "decisions", "parameters": rule.parameters()}
-        target = folder / "decisions" / digest_value(rule.parameters())[:12]
-        fields["digest"] = digest_value(
-            [decisions.column(name).to_pylist() for name in ("id", "kept")]
-        )
-        if not is_complete(target, fields):
-            layers.write_one_table(target, decisions, fields)
-        lineage.record(
-            self.folder, "select", folder.name, made_by=f"rule@{target.name}",
-            parameters=rule.parameters(), output=fields["digest"],
-        )  # fmt: skip
+        self._keep_table("select", "decisions", folder, rule.parameters(), decisions)
         return decisions
 
     def split(self, share: float = 0.05, seed: int = 0, layer: str | None = None) -> pa.Table:
@@ -194,14 +190,27 @@ class Corpus:
         """One row a document: id, source, position, all measured columns, cluster."""
         folder = self.layer_folder(layer)
         table = read_table(folder, ["id", "source", "position", "format", "group", "origin"])
+        order = require_manifest(folder)["order"]
         for entry in self._latest(folder.name, "measure"):
-            measured = read_table(folder / "signals" / entry["made_by"])
+            signal = folder / "signals" / entry["made_by"]
+            self._require_same(order, require_manifest(signal)["order"], "measure")
+            measured = read_table(signal)
             for name in measured.column_names[1:]:
                 table = table.append_column(name, measured.column(name))
         for entry in self._latest(folder.name, "duplicates"):
-            found = layers.read_one_table(folder / "duplicates" / entry["made_by"])
-            table = table.append_column("cluster", found.column("cluster"))
+            method = folder / "duplicates" / entry["made_by"]
+            self._require_same(
+                order, require_manifest(method / "fingerprints")["order"], "duplicates"
+            )
+            table = table.append_column("cluster", layers.read_one_table(method).column("cluster"))
         return table
+
+    @staticmethod
+    def _require_same(now: Any, then: Any, step: str) -> None:
+        if now != then:
+            raise UsageError(
+                f"documents were added since the last {step}", hint=f"run the {step} again"
+            )
 
     def _latest(self, layer: str, step: str) -> list[dict[str, Any]]:
         """The last record of each part (signal, method) of a step on a layer."""
@@ -226,10 +235,8 @@ class Corpus:
         if not entries:
             return None
         target = folder / kind / entries[-1]["made_by"].split("@")[1]
-        if require_manifest(target)["layer"] != manifest_digest(require_manifest(folder)):
-            raise UsageError(
-                f"documents were added since the last {step}", hint=f"run the {step} again"
-            )
+        now = manifest_digest(require_manifest(folder))
+        self._require_same(now, require_manifest(target)["layer"], step)
         return layers.read_one_table(target)
 
     def batches(
@@ -281,13 +288,30 @@ class Corpus:
     def get(self, id: str) -> Document:
         """The document with this id, or with an id that begins so, in any layer, last first."""
         for layer in reversed(self.layers):
-            folder = self.layer_folder(layer)
-            for block in require_manifest(folder)["order"]:
-                for batch in read_block(folder, block):
-                    found = pc.index(pc.starts_with(batch.column("id"), id), True).as_py()
-                    if found >= 0:
-                        return Document.from_row(batch.slice(found, 1).to_pylist()[0])
+            found = next(iter(self._find(layer, [id])), None)
+            if found is not None:
+                return found
         raise UsageError(f"no document has the id {id!r}", where=str(self.folder))
+
+    def get_many(self, ids: Sequence[str], layer: str | None = None) -> dict[str, Document]:
+        """Documents of one layer by id; ids that are not there are left out."""
+        folder = self.layer_folder(layer)
+        return {document.id: document for document in self._find(folder.name, ids)}
+
+    def _find(self, layer: str, ids: Sequence[str]) -> Iterator[Document]:
+        # Ids are read first: they are narrow, and only row groups with a hit are read whole.
+        folder = self.layer_folder(layer)
+        whole = pa.array([id for id in ids if len(id) == ID_LENGTH], pa.string())
+        starts = [id for id in ids if len(id) < ID_LENGTH]
+        for block in require_manifest(folder)["order"]:
+            for number, names in enumerate(read_block(folder, block, ["id"])):
+                hit = np.asarray(pc.is_in(names.column("id"), value_set=whole))
+                for start in starts:
+                    hit = hit | np.asarray(pc.starts_with(names.column("id"), start))
+                if hit.any():
+                    batch = read_group(folder, block, number)
+                    for row in batch.take(pa.array(np.flatnonzero(hit))).to_pylist():
+                        yield Document.from_row(row)
 
     def problems(self) -> list[Problem]:
         """What could not be read, each with its reason."""

@@ -85,7 +85,7 @@ def parse(expression: str, columns: Iterable[str], name: str = "") -> str:
     for node in tree.dfs():
         kind = type(node).__name__
         if kind == "Column":
-            if len(node.parts) != 1 or node.name not in known:
+            if len(getattr(node, "parts", ())) != 1 or node.name not in known:
                 raise ExpressionError(
                     f"unknown column {node.sql()!r} at character {_position(node, expression)}",
                     where=where,

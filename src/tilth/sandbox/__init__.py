@@ -1,1 +1,1 @@
-
+"""Child processes with limits: parsers of files that others made run there."""

@@ -10,7 +10,6 @@ also occur in other texts, so they count only close to a line of the first kind.
 STARTS = (
     "start of the project gutenberg",
     "start of this project gutenberg",
-    "start: full license",
     "end the small print",
     "end*the small print",
     "end * the small print",
@@ -20,7 +19,6 @@ STARTS = (
     "the project gutenberg etext",
     "the project gutenberg e-text",
     "the project gutenberg literary archive",
-    "the project gutenberg eboook",
     "this project gutenberg etext",
     "this project gutenberg ebook",
     "project gutenberg ebook",
@@ -55,6 +53,8 @@ STARTS = (
 
 # Lines that belong to a header when they stand near one: credits and catalogue fields.
 WEAK_STARTS = (
+    "project gutenberg's",
+    "the project gutenberg",
     "produced by",
     "credits:",
     "e-text prepared by",
@@ -145,7 +145,6 @@ ENDS = (
 
 # Lines of licences and notices that follow a body; old headers hold some of them too.
 WEAK_ENDS = (
-    "start full license",
     "start: full license",
     "the full project gutenberg license",
     "the full project gutenberg-tm license",

@@ -1,0 +1,185 @@
+"""The run folder: what `tilth build` leaves, and how it is used again.
+
+plan.resolved.toml   every setting; alone governs a restart
+corpus/              layers, signals, decisions, lineage
+tokens/              tokenizer, training and held-out token blocks
+ngram/  model/       the modified Kneser-Ney model; a Hugging Face folder
+index/               BM25 over the kept documents
+evaluation/          what was measured, as JSON
+report/              report.html and report.json
+events.jsonl         times and host facts, outside every digest
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.errors import DataError
+from tilth.store.write import read_json
+from tilth.types import Progress, silent
+
+if TYPE_CHECKING:
+    from tilth.build.plan import Plan
+    from tilth.corpus.corpus import Corpus
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One answer of a search: a document with its best passage. Offsets are in `passage`."""
+
+    rank: int
+    score: float
+    id: str
+    source: str
+    title: str
+    passage: str
+    matches: tuple[tuple[int, int], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def marked(self, before: str = "[", after: str = "]") -> str:
+        """The passage with its matching words marked."""
+        parts, at = [], 0
+        for start, stop in self.matches:
+            parts += [self.passage[at:start], before, self.passage[start:stop], after]
+            at = stop
+        return "".join([*parts, self.passage[at:]])
+
+
+class Run:
+    """A finished (or half-finished) run folder. Parts are opened when they are asked for."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "plan.resolved.toml").is_file():
+            raise DataError(
+                "is not a run folder", where=str(folder), hint="tilth build DOCUMENTS -o RUN"
+            )
+
+    def _part(self, name: str) -> Path:
+        if not (self.folder / name).is_dir():
+            raise DataError(
+                f"this run has no {name} yet", where=str(self.folder), hint="build it again"
+            )
+        return self.folder / name
+
+    @functools.cached_property
+    def corpus(self) -> Corpus:
+        from tilth.corpus.corpus import Corpus
+
+        return Corpus(self._part("corpus"))
+
+    @functools.cached_property
+    def index(self) -> Any:
+        """The lexical index: a `Retriever`."""
+        from tilth.retrieval.bm25 import BM25
+
+        return BM25.load(self._part("index"))
+
+    @functools.cached_property
+    def tokenizer(self) -> Any:
+        from tilth.tokens import bpe
+
+        return bpe.load(self._part("tokens") / "tokenizer")
+
+    @functools.cached_property
+    def model(self) -> Any:
+        """The trained decoder: a `transformers` model."""
+        from tilth.models import decoder
+
+        return decoder.load(self._part("model"))
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return dict(read_json(self._part("report") / "report.json"))
+
+    def search(self, query: str, k: int = 5) -> list[Hit]:
+        """The k best documents, each with the passage that holds most of the query's words."""
+        from tilth.retrieval.highlight import best_passage
+
+        answers = self.index.search([query], k=k).rows["0"]
+        documents = self.corpus.get_many([id for id, _ in answers])
+        hits = []
+        for rank, (id, score) in enumerate(answers, start=1):
+            document = documents[id]
+            start, stop, matches = best_passage(document.text, query, self.index.analyzer)
+            metadata = document.metadata
+            title = metadata.get("title") or metadata.get("qualified_name") or ""
+            within = tuple((a - start, b - start) for a, b in matches)
+            hits.append(
+                Hit(rank, score, id, document.source, title, document.text[start:stop], within)
+            )
+        return hits
+
+    def generate(
+        self, prompt: str, tokens: int = 64, temperature: float = 0.8, seed: int = 0
+    ) -> str:
+        """The model's continuation of a prompt, without the prompt."""
+        from tilth.models.complete import complete
+
+        return complete(
+            self.model, self.tokenizer, prompt, tokens=tokens, temperature=temperature, seed=seed
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Counts, and the first screen of the report; a JSON value."""
+        return {"corpus": self.corpus.stats(), "first_screen": self.first_screen()}
+
+    def first_screen(self) -> list[str]:
+        from tilth.report.findings import first_screen
+
+        return first_screen(self.report)
+
+
+def open_corpus(folder: str | Path) -> Corpus:
+    """The corpus in a run folder, or the corpus folder itself."""
+    from tilth.corpus.corpus import Corpus
+
+    for candidate in (Path(folder) / "corpus", Path(folder)):
+        if (candidate / "lineage.jsonl").is_file():
+            return Corpus(candidate)
+    raise DataError("holds no corpus", where=str(folder), hint="tilth build DOCUMENTS -o RUN")
+
+
+def build(
+    documents: str | Path | Sequence[str | Path] | None = None,
+    out: str | Path = "tilth-run",
+    *,
+    plan: Plan | None = None,
+    workers: int | None = None,
+    executor: str = "local",
+    progress: Progress = silent,
+) -> Run:
+    """From documents to corpus, tokenizer, model, index and report, in one run folder.
+
+    `documents`: files, folders or globs; None takes the Python installation. Called again on the
+    same folder it continues a killed run, or does again only what a changed plan or changed
+    documents ask for. Without a plan, `plan.resolved.toml` of the folder governs, else defaults.
+    """
+    from tilth.build import steps
+    from tilth.build.plan import Plan, load
+    from tilth.corpus import EXECUTORS
+    from tilth.lookup import construct
+    from tilth.store.lock import lock
+    from tilth.store.write import remove_temporary, write_text
+
+    folder = Path(out)
+    if isinstance(documents, (str, Path)):
+        documents = [documents]
+    resolved = folder / "plan.resolved.toml"
+    if folder.is_dir() and not resolved.is_file() and any(folder.iterdir()):
+        if {path.name for path in folder.iterdir()} - {".lock"}:
+            raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
+    if plan is None:
+        plan = load(resolved) if resolved.is_file() else Plan()
+    mapper = construct("executor", EXECUTORS, executor, {"workers": workers})
+    with lock(folder):
+        remove_temporary(folder)
+        write_text(resolved, plan.to_toml())
+        steps.all_steps(folder, plan, documents, mapper, progress)
+    return Run(folder)

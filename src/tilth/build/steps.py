@@ -1,0 +1,228 @@
+"""The steps of `tilth build`, in order. Each reads what those before it left and adds a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tilth.build import measure
+from tilth.build.plan import Plan
+from tilth.build.step import step
+from tilth.corpus.corpus import Corpus
+from tilth.corpus.rules import Rule
+from tilth.errors import DataError
+from tilth.store.digest import digest_value
+from tilth.store.write import write_json
+from tilth.types import Executor, Progress
+
+
+def all_steps(
+    folder: Path,
+    plan: Plan,
+    documents: Sequence[str | Path] | None,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """Run every step that is not done yet."""
+    corpus = Corpus(
+        folder / "corpus",
+        executor=executor,
+        progress=progress,
+        block_bytes=plan.documents.block_bytes,
+    )
+    installation = curate(corpus, plan, documents)
+    tokens(folder, plan, corpus, progress)
+    ngram(folder, plan, progress)
+    model(folder, plan, progress)
+    index(folder, plan, corpus, progress)
+    evaluate(folder, plan, corpus, progress)
+    report(folder, corpus, installation)
+
+
+def curate(
+    corpus: Corpus, plan: Plan, documents: Sequence[str | Path] | None
+) -> dict[str, Any] | None:
+    """Documents to a corpus with decisions and a split; the installation's manifest, if any."""
+    from tilth.corpus.transforms import TRANSFORMS
+    from tilth.corpus.transforms.base import Chain
+    from tilth.documents.installation import plan_installation
+    from tilth.lookup import construct
+    from tilth.signals import SIGNALS
+
+    installation = None
+    settings = plan.documents
+    if documents is None:
+        corpus.progress("list the installation", 0, 0)
+        units, problems, listed = plan_installation(limit=settings.installation_bytes)
+        installation = {"files": len(listed), "digest": digest_value(listed)}
+        write_json(corpus.folder / "installation.json", listed)
+        corpus.add_units(units, problems)
+    else:
+        corpus.add(
+            documents,
+            include=settings.include,
+            exclude=settings.exclude,
+            text_column=settings.text_column or None,
+            group_by=settings.group_by or None,
+        )
+    chain = Chain(
+        [construct("transform", TRANSFORMS, name, o) for name, o in plan.transforms.items()]
+    )
+    corpus.transform(chain, "clean", source="documents")
+    corpus.measure(construct("signal", SIGNALS, name, o) for name, o in plan.signals.items())
+    corpus.find_duplicates()
+    corpus.select(Rule(plan.rule.conditions, plan.rule.keep_by))
+    corpus.split(plan.split.share, plan.split.seed)
+    return installation
+
+
+def texts_by_block(corpus: Corpus, split: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(block id, ids, texts) of the kept documents of a split; one entry a block."""
+    last, ids, texts = "", [], []
+    for block, batch in corpus.batches(["id", "text"], kept=True, split=split):
+        if block != last and ids:
+            yield last, ids, texts
+            ids, texts = [], []
+        last = block
+        ids += batch.column("id").to_pylist()
+        texts += batch.column("text").to_pylist()
+    if ids:
+        yield last, ids, texts
+
+
+def tokens(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
+    """The tokenizer, trained on training documents only, and the token blocks of both splits."""
+    from tilth.tokens import blocks, bpe
+
+    def work() -> dict[str, Any]:
+        target = folder / "tokens"
+        progress("tokenizer", 0, 0)
+        tokenizer = bpe.train(_sample(corpus, plan.tokens.sample_bytes), plan.tokens.vocabulary)
+        bpe.save(tokenizer, target / "tokenizer")
+        counts = {}
+        for split in ("train", "test"):
+            progress(f"tokens {split}", 0, 0)
+            made = blocks.write_blocks(target / split, texts_by_block(corpus, split), tokenizer)
+            counts[split] = {"tokens": made.total_tokens, "bytes": made.total_bytes}
+        return counts
+
+    folders = ["tokens/tokenizer", "tokens/train", "tokens/test"]
+    made_from = [corpus.digest, vars(plan.tokens)]
+    record = step(folder, "tokens", made_from, folders, work)
+    for split in ("train", "test"):
+        if record["result"][split]["tokens"] == 0:
+            raise DataError(
+                f"no {split} document was kept, so there is nothing to learn from",
+                hint=f"tilth corpus stats {folder} says why; loosen the rule in the plan",
+            )
+
+
+def _sample(corpus: Corpus, limit: int) -> Iterator[str]:
+    """Kept training texts, spread over the whole corpus, up to about `limit` bytes."""
+    table = corpus.columns()
+    total = sum(table.column("bytes").to_pylist()) if "bytes" in table.column_names else 0
+    stride = max(1, -(-total // limit))
+    taken = number = 0
+    for _, _, texts in texts_by_block(corpus, "train"):
+        for text in texts:
+            # Every stride-th document; each is cut only in the sample, never in the corpus.
+            if number % stride == 0 and taken < limit:
+                yield text[: limit - taken]
+                taken += len(text)
+            number += 1
+
+
+def _tokens_digest(folder: Path, split: str) -> str:
+    from tilth.store.manifest import NAME
+    from tilth.store.write import read_json
+
+    return digest_value(read_json(folder / "tokens" / split / NAME))
+
+
+def ngram(folder: Path, plan: Plan, progress: Progress) -> None:
+    """The modified Kneser-Ney model over all training tokens."""
+    from tilth.tokens.blocks import TokenBlocks
+
+    def work() -> None:
+        from tilth.models.ngram import NGram
+
+        progress("n-gram model", 0, 0)
+        flat, offsets = TokenBlocks.open(folder / "tokens" / "train").flat()
+        trained = NGram.train(
+            flat, offsets, vocabulary=plan.tokens.vocabulary, order=plan.ngram.order
+        )
+        trained.save(folder / "ngram")
+
+    made_from = [_tokens_digest(folder, "train"), vars(plan.ngram), plan.tokens.vocabulary]
+    step(folder, "ngram", made_from, ["ngram"], work)
+
+
+def model(folder: Path, plan: Plan, progress: Progress) -> None:
+    """A decoder from scratch, with its curve beside the n-gram model on the same tokens."""
+
+    def work() -> dict[str, Any]:
+        return measure.train(folder, plan, progress)
+
+    made_from = [
+        _tokens_digest(folder, "train"), _tokens_digest(folder, "test"),
+        vars(plan.model), vars(plan.train), vars(plan.evaluate), plan.ngram.order,
+    ]  # fmt: skip
+    step(folder, "model", made_from, ["model", "evaluation/training"], work)
+
+
+def index(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
+    """BM25 over all kept documents, held-out ones too."""
+    from tilth.retrieval.bm25 import BM25
+
+    def work() -> None:
+        progress("index", 0, 0)
+        retriever = BM25(k1=plan.index.k1, b=plan.index.b)
+        batches = corpus.batches(["id", "text"], kept=True)
+        retriever.fit_batches(
+            (batch.column("id").to_pylist(), batch.column("text").to_pylist())
+            for _, batch in batches
+        )
+        retriever.save(folder / "index")
+
+    step(folder, "index", [corpus.digest, vars(plan.index)], ["index"], work)
+
+
+def evaluate(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
+    """Bits per byte on held-out documents, and search for known items."""
+
+    def work() -> None:
+        measure.evaluate(folder, plan, corpus, progress)
+
+    made_from = [
+        corpus.digest, vars(plan.evaluate), vars(plan.train), vars(plan.model),
+        vars(plan.ngram), vars(plan.index), vars(plan.tokens),
+    ]  # fmt: skip
+    step(folder, "evaluation", made_from, ["evaluation/held-out"], work)
+
+
+def report(folder: Path, corpus: Corpus, installation: dict[str, Any] | None) -> None:
+    """The report, from what the other steps left."""
+    from tilth.report import write_report
+    from tilth.store.write import read_json
+
+    evaluation = {
+        **read_json(folder / "evaluation" / "training" / "training.json"),
+        **read_json(folder / "evaluation" / "held-out" / "held-out.json"),
+        "curation": None,
+    }
+
+    def work() -> None:
+        corpus.progress("report", 0, 0)
+        write_report(
+            folder / "report", corpus, evaluation, title=_title(folder), installation=installation
+        )
+
+    made_from = [corpus.digest, evaluation, installation, sys.version_info[:2]]
+    step(folder, "report", made_from, ["report"], work)
+
+
+def _title(folder: Path) -> str:
+    # The folder's name would make two equal runs differ.
+    return "What these documents are, and what they are good for"

@@ -1,0 +1,73 @@
+"""`tilth doctor`: what this installation has, what is missing, what to type."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+PARTS = ("torch", "transformers", "tokenizers", "pyarrow", "duckdb", "numba", "lxml", "scipy")
+PROGRAMS = {"bwrap": "apt-get install bubblewrap"}
+
+
+def doctor(
+    clean: Annotated[
+        bool, typer.Option("--clean", help="Delete tilth's cache folder and say its size.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Check this installation and say what is missing.
+
+    Examples:
+
+        tilth doctor
+
+        tilth doctor --json
+    """
+    import os
+    import platform
+    import shutil
+    from importlib import metadata
+
+    from tilth import __version__
+    from tilth.cli.output import emit, info
+    from tilth.store.cache import cache_folder, data_folders
+
+    versions = {}
+    for part in PARTS:
+        try:
+            versions[part] = metadata.version(part)
+        except metadata.PackageNotFoundError:
+            versions[part] = None
+    cores = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found: dict[str, Any] = {
+        "tilth": __version__,
+        "python": platform.python_version(),
+        "cores": cores,
+        "memory_bytes": memory,
+        "parts": versions,
+        "programs": {name: bool(shutil.which(name)) for name in PROGRAMS},
+        "cache": str(cache_folder()),
+        "data": [str(folder) for folder in data_folders()],
+    }
+    if clean:
+        folder = cache_folder()
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        shutil.rmtree(folder, ignore_errors=True)
+        found["cleaned_bytes"] = size
+    if emit(found, json):
+        return
+    info(f"tilth {__version__}, Python {found['python']}, {cores} cores, {memory / 2**30:.0f} GiB")
+    for part, version in versions.items():
+        info(f"  {part} {version}" if version else f"  {part} is missing: pip install tilth")
+    for name, there in found["programs"].items():
+        info(f"  {name} {'is here' if there else 'is missing: ' + PROGRAMS[name]}")
+    info(f"  cache {found['cache']}")
+    for folder in found["data"] or ["none; named data sets are looked for in $TILTH_DATA"]:
+        info(f"  data {folder}")
+    if clean:
+        info(f"  cache emptied, {found['cleaned_bytes']:,} bytes")
+
+
+command = doctor

@@ -1,0 +1,36 @@
+"""`tilth generate`: continue a prompt."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    run: Annotated[str, typer.Argument(help="A run folder that `tilth build` made.")],
+    prompt: Annotated[str, typer.Argument(help="The text to continue.")],
+    tokens: Annotated[int, typer.Option(min=1, help="How many tokens to add.")] = 64,
+    temperature: Annotated[
+        float, typer.Option(min=0.0, help="0 takes the most likely token; 1 samples as trained.")
+    ] = 0.8,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Continue a prompt with the model of a run.
+
+    Examples:
+
+        tilth generate my-run "The function returns"
+
+        tilth generate my-run "Raises" --tokens 20 --temperature 0
+    """
+    from tilth.build.run import Run
+    from tilth.cli.output import emit, info
+
+    text = Run(run).generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
+    if not emit({"prompt": prompt, "text": text}, json):
+        info(prompt + text)
+
+
+command = generate

@@ -1,0 +1,84 @@
+"""Corpora for other programs: JSON lines, Parquet, or SPGC's three levels of granularity.
+
+`FORMATS` maps a name to its writer. Exports hold id, text, source and metadata; other programs'
+readers (datatrove, datasets) take them as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tilth.errors import UsageError, nearest
+from tilth.store.write import atomic_write
+
+if TYPE_CHECKING:
+    from tilth.corpus.corpus import Corpus
+    from tilth.documents.document import Document
+
+COLUMNS = ["id", "text", "source", "position", "format", "group", "metadata"]
+
+
+def export(
+    corpus: Corpus,
+    target: str | Path,
+    *,
+    format: str = "jsonl",
+    split: str | None = None,
+    kept: bool = True,
+    layer: str | None = None,
+) -> int:
+    """Write the documents that a rule kept (or dropped); how many. See `FORMATS`."""
+    if format not in FORMATS:
+        raise UsageError(f"no export format is called {format!r}", hint=nearest(format, FORMATS))
+    chosen = kept if corpus.decisions(layer) is not None else None
+    batches = (batch for _, batch in corpus.batches(COLUMNS, layer=layer, kept=chosen, split=split))
+    return int(FORMATS[format](batches, Path(target)))
+
+
+def _jsonl(batches: Iterator[pa.RecordBatch], target: Path) -> int:
+    count = 0
+    with atomic_write(target) as file:
+        for batch in batches:
+            for row in batch.to_pylist():
+                row["metadata"] = json.loads(row["metadata"])
+                file.write(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n")
+                count += 1
+    return count
+
+
+def _parquet(batches: Iterator[pa.RecordBatch], target: Path) -> int:
+    from tilth.documents.document import SCHEMA
+
+    count = 0
+    schema = pa.schema([SCHEMA.field(name) for name in COLUMNS])
+    with atomic_write(target) as file:
+        writer = pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="zstd")
+        for batch in batches:
+            if batch.num_rows:
+                writer.write_batch(batch)
+                count += batch.num_rows
+        writer.close()
+    return count
+
+
+def _spgc(batches: Iterator[pa.RecordBatch], target: Path) -> int:
+    from tilth.corpus.levels import write_levels
+
+    def documents() -> Iterator[Document]:
+        from tilth.documents.document import Document
+
+        for batch in batches:
+            for row in batch.to_pylist():
+                yield Document.from_row({**row, "parents": (), "spans": ()})
+
+    manifest = write_levels(documents(), target)
+    return int(manifest["documents"])
+
+
+FORMATS = {"jsonl": _jsonl, "parquet": _parquet, "spgc": _spgc}

@@ -1,0 +1,197 @@
+"""Records: JSON Lines and JSON. One object, one document; Parquet rows go the same way.
+
+The text stands in the column that was asked for, else in the first of `TEXT_COLUMNS` that is
+there. A column of HTML, by its name or by its first letters, goes through the HTML reader. Other
+columns that hold one value go to the metadata, those of an object `metadata` too; lists, objects
+and texts of more than `LONG` characters are left out, and `metadata.left_out` names them.
+
+A record's position is the number of its line (or item, or row) in the whole file, from 0, so it
+does not depend on where a large file was cut.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from tilth.documents.document import Problem
+from tilth.documents.formats import html
+from tilth.documents.formats.code import read as read_code
+from tilth.documents.formats.common import (
+    MAX_DOCUMENT_BYTES,
+    Piece,
+    Refused,
+    option,
+    read_all,
+    read_each_line,
+)
+from tilth.documents.formats.decode import decode, unify_line_ends, without_surrogates
+
+if TYPE_CHECKING:
+    from tilth.documents.inputs import Unit
+
+TEXT_COLUMNS = ("text", "content", "raw_content", "body", "html", "raw_html")
+HTML_COLUMNS = frozenset(("html", "raw_html"))
+LONG = 10_000
+_HTML_START = re.compile(r"(?:\s|\ufeff|<\?xml[^>]{0,200}>|<!--.{0,2000}?-->)*<(?:!doctype html|html)\b",
+                         re.IGNORECASE | re.DOTALL)  # fmt: skip
+
+
+def looks_like_html(text: str) -> bool:
+    """Whether a text begins as a whole page does; a fragment is not taken for a page."""
+    return _HTML_START.match(text[:4096]) is not None
+
+
+def text_column(asked: str | None, columns: Mapping[str, Any]) -> str:
+    """The column of `columns` that holds the text: the one asked for, or the first that is known.
+
+    Raises Refused, with the columns that there are, where none of these is a str.
+    """
+    for name in (asked,) if asked else TEXT_COLUMNS:
+        if isinstance(columns.get(name), str):
+            return name
+    there = ", ".join(sorted(columns)[:20]) or "none"
+    what = f"no text in a column {asked!r}" if asked else "no column holds the text"
+    raise Refused("no text column", f"{what}; columns: {there}")
+
+
+def piece_of(unit: Unit, record: Mapping[str, Any], position: int, raw: bytes) -> Piece:
+    """A record as a document. Raises Refused where it has no text that can be read."""
+    column = text_column(option(unit, "text_column"), record)
+    text, lone = without_surrogates(record[column])
+    metadata = _other_columns(record, column)
+    form = "record"
+    if column in HTML_COLUMNS or looks_like_html(text):
+        form = "html"
+        text, found = html.parse(text.encode("utf-8"), "utf-8")
+        metadata = {**found, **metadata}
+    text, line_ends = unify_line_ends(text)
+    if line_ends != "lf":
+        metadata.setdefault("line_ends", line_ends)
+    if lone:
+        metadata["damage"] = lone
+    limit = option(unit, "max_document_bytes", MAX_DOCUMENT_BYTES)
+    if len(raw) > limit:
+        raise Refused("too large", f"more than {limit} bytes")
+    return Piece(raw, text, metadata, position, form)
+
+
+def _other_columns(record: Mapping[str, Any], column: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {}
+    left_out = []
+    columns = dict(record)
+    inner = columns.get("metadata")
+    if isinstance(inner, dict):
+        del columns["metadata"]
+        columns = {**inner, **columns}
+    for name, value in columns.items():
+        if name == column:
+            continue
+        if isinstance(value, (list, dict)) or (isinstance(value, str) and len(value) > LONG):
+            left_out.append(name)
+        else:
+            metadata[name] = value
+    if left_out:
+        metadata["left_out"] = sorted(left_out)
+    return metadata
+
+
+def read_lines(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
+    """JSON Lines: a document for each line; blank lines are passed over, bad ones listed."""
+    first = option(unit, "first_line", 0)
+    for number, line in enumerate(read_each_line(unit, stream), start=first):
+        try:
+            if line is None:
+                raise Refused("too large", "longer than max_line_bytes")
+            if number == 0:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            line = line.strip(b" \t\r\n")
+            if line:
+                record, damage = _parse(line)
+                piece = piece_of(unit, record, number, line)
+                if damage:
+                    piece.metadata["damage"] = piece.metadata.get("damage", 0) + damage
+                yield piece
+        except Refused as refused:
+            detail = f"line {number + 1}: {refused.detail}"
+            yield Problem(unit.source, refused.reason, detail, number)
+
+
+def _parse(data: bytes) -> tuple[dict[str, Any], int]:
+    """(the object, damage). Raises Refused where it is not one JSON object."""
+    text, encoding, damage = decode(data, "utf-8")
+    if encoding != "utf-8":
+        raise Refused("encoding", f"JSON must be UTF-8, not {encoding}")
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise Refused("damaged", f"not JSON: {error}") from None
+    except RecursionError:
+        raise Refused("damaged", "JSON that is nested too deeply") from None
+    if not isinstance(record, dict):
+        raise Refused("damaged", f"a JSON {type(record).__name__}, not an object")
+    return record, damage
+
+
+def read_json(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
+    """A list of objects: a document for each; one object: one document.
+
+    Other JSON, and one object without a text, is data or configuration: it is read as code.
+    """
+    import io
+
+    data = read_all(unit, stream)
+    text, _, damage = decode(data)
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise Refused("damaged", f"not JSON: {error}") from None
+    except RecursionError:
+        raise Refused("damaged", "JSON that is nested too deeply") from None
+    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        for number, item in enumerate(value):
+            raw = json.dumps(item, sort_keys=True).encode("ascii")
+            try:
+                piece = piece_of(unit, item, number, raw)
+            except Refused as refused:
+                detail = f"item {number + 1}: {refused.detail}"
+                yield Problem(unit.source, refused.reason, detail, number)
+                continue
+            yield piece
+        return
+    if isinstance(value, dict):
+        try:
+            piece = piece_of(unit, value, 0, data)
+        except Refused as refused:
+            if refused.reason != "no text column" or option(unit, "text_column"):
+                raise
+        else:
+            if damage:
+                piece.metadata["damage"] = piece.metadata.get("damage", 0) + damage
+            yield piece
+            return
+    yield from read_code(unit, io.BytesIO(data))
+
+
+def line_parts(stream: BinaryIO, part_bytes: int) -> Iterator[tuple[int, int, int, str]]:
+    """Cut JSON Lines at line ends: (start, stop, first line, SHA-256) of parts of >= part_bytes.
+
+    A pure function of the content: what is added at the end changes the last part only.
+    """
+    import hashlib
+
+    start = position = first = lines = 0
+    state = hashlib.sha256()
+    ended = True
+    while data := stream.readline(1 << 20):
+        if ended and position - start >= part_bytes:
+            yield start, position, first, state.hexdigest()
+            start, first, state = position, lines, hashlib.sha256()
+        state.update(data)
+        position += len(data)
+        ended = data.endswith(b"\n")
+        lines += ended
+    if position > start:
+        yield start, position, first, state.hexdigest()

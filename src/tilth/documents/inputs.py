@@ -1,0 +1,168 @@
+"""From paths to units of work: what is read, in which format, in which pieces.
+
+A unit is what one worker reads at a time: a file, some lines of a large JSON Lines file, some row
+groups of a large Parquet file. Planning reads every file once, for its digest; a unit's options
+and digest say all that its documents depend on, apart from the version of the readers.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from tilth.documents.document import Problem
+from tilth.documents.formats import RECORDS
+from tilth.documents.formats.common import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, Refused
+from tilth.documents.sniff import GZIP, HEAD_BYTES, format_of
+from tilth.documents.walk import Found, find
+from tilth.types import Progress, silent
+
+PART_BYTES = 8_000_000
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A piece of work, small and picklable.
+
+    path: the file, absolute; never part of a result. source: what the file is called. size: bytes
+    of the piece. sha256: of the bytes that the piece covers. start, stop: bytes of a file (JSON
+    Lines), row groups (Parquet), else the whole. part: number of the piece in its file. group: of
+    its documents, "" where each record is a group of its own. options: (name, JSON value), sorted.
+    """
+
+    path: str
+    source: str
+    size: int
+    sha256: str
+    format: str
+    start: int
+    stop: int
+    part: int
+    group: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+
+def plan(
+    paths: Sequence[str | Path] | str | Path,
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    part_bytes: int = PART_BYTES,
+    text_column: str | None = None,
+    group_by: str | None = None,
+    max_document_bytes: int = MAX_DOCUMENT_BYTES,
+    max_line_bytes: int = MAX_LINE_BYTES,
+    progress: Progress = silent,
+) -> tuple[list[Unit], list[Problem]]:
+    """Units of all files below `paths`, by source, and what cannot be read, with reasons.
+
+    Folders are read with all that is in them, see `walk.py` for names, globs, hidden files and
+    links. `text_column` names the text of records, `group_by` a key of the metadata whose equal
+    values are never parted by a split. Files of more than `max_document_bytes`, records and lines
+    of more than `max_line_bytes`, are listed, not cut. Raises UsageError for a path that does not
+    exist; never for what is in a file.
+    """
+    if isinstance(paths, (str, Path)):
+        paths = [paths]
+    settings = {"text_column": text_column or None, "group_by": group_by or None}
+    if max_document_bytes != MAX_DOCUMENT_BYTES:
+        settings["max_document_bytes"] = max_document_bytes
+    if max_line_bytes != MAX_LINE_BYTES:
+        settings["max_line_bytes"] = max_line_bytes
+    options = {name: value for name, value in settings.items() if value is not None}
+    files, problems = find(paths, include, exclude)
+    units: list[Unit] = []
+    for done, file in enumerate(files, start=1):
+        try:
+            units.extend(_units(file, options, part_bytes, max_document_bytes))
+        except Refused as refused:
+            problems.append(Problem(file.source, refused.reason, refused.detail))
+        except OSError as error:
+            problems.append(Problem(file.source, "unreadable", error.strerror or ""))
+        progress("list", done, len(files))
+    return units, sorted(problems, key=lambda problem: problem.source)
+
+
+def _units(
+    file: Found, options: dict[str, Any], part_bytes: int, max_document_bytes: int
+) -> Iterator[Unit]:
+    with open(file.path, "rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        head = stream.read(HEAD_BYTES)
+        if not head:
+            raise Refused("empty")
+        name = file.source
+        compressed = head.startswith(GZIP)
+        if compressed:
+            name = name[:-3] if name.lower().endswith(".gz") else name
+            head = _head_of_gzip(stream)
+            options = {**options, "compression": "gzip"}
+        form = format_of(name, head)
+        group = "" if form in RECORDS else file.source
+        if form == "parquet":
+            if compressed:
+                raise Refused("unknown format", "a gzipped Parquet file: unpack it first")
+            yield from _parquet_units(file, group, options, part_bytes)
+            return
+        stream.seek(0)
+        if form == "jsonl" and not compressed:
+            yield from _line_units(file, stream, group, options, part_bytes)
+            return
+        if size > max_document_bytes:
+            raise Refused("too large", f"{size} bytes, more than {max_document_bytes}")
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    yield Unit(
+        file.path, file.source, size, sha256, form, 0, size, 0, group, _sorted(options)
+    )  # fmt: skip
+
+
+def _head_of_gzip(stream: BinaryIO) -> bytes:
+    """The first bytes of the content; of a damaged file what there is."""
+    stream.seek(0)
+    head = b""
+    try:
+        file = gzip.GzipFile(fileobj=stream, mode="rb")
+        while len(head) < HEAD_BYTES and (data := file.read1(HEAD_BYTES - len(head))):
+            head += data
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        if not head:
+            raise Refused("damaged", f"gzip: {error}") from None
+    if not head:
+        raise Refused("empty")
+    return head
+
+
+def _line_units(
+    file: Found, stream: BinaryIO, group: str, options: dict[str, Any], part_bytes: int
+) -> Iterator[Unit]:
+    from tilth.documents.formats.records import line_parts
+
+    for part, (start, stop, line, sha256) in enumerate(line_parts(stream, part_bytes)):
+        place = {**options, "first_line": line} if line else options
+        yield Unit(
+            file.path, file.source, stop - start, sha256, "jsonl", start, stop, part, group,
+            _sorted(place),
+        )  # fmt: skip
+
+
+def _parquet_units(
+    file: Found, group: str, options: dict[str, Any], part_bytes: int
+) -> Iterator[Unit]:
+    from tilth.documents.formats.parquet import row_group_parts
+
+    parts = enumerate(row_group_parts(file.path, part_bytes, options.get("text_column")))
+    for part, (start, stop, size, sha256) in parts:
+        yield Unit(
+            file.path, file.source, size, sha256, "parquet", start, stop, part, group,
+            _sorted(options),
+        )  # fmt: skip
+
+
+def _sorted(options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    return tuple(sorted(options.items()))

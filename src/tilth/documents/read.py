@@ -1,0 +1,107 @@
+"""From a unit to its documents and problems. Bad content costs one document, never the run."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import math
+import zlib
+from collections.abc import Iterator
+from typing import Any, BinaryIO, cast
+
+from tilth.documents.document import Document, Problem, document_id
+from tilth.documents.formats import FORMATS
+from tilth.documents.formats.common import Gunzip, Piece, Refused, Slice, option
+from tilth.documents.formats.decode import without_surrogates
+from tilth.documents.inputs import Unit
+from tilth.lookup import load
+
+
+def read_unit(unit: Unit) -> Iterator[Document | Problem]:
+    """The documents of a unit in order, and a Problem for each that cannot be read.
+
+    Memory is bounded by one document (JSON Lines: a line, Parquet: a few rows and their pages).
+    A file that changed since it was planned is refused as a whole. Raises UsageError for a format
+    that does not exist, and nothing for what is in the file.
+    """
+    reader = load("format", FORMATS, unit.format)
+    try:
+        if sha256_of(unit) != unit.sha256:
+            raise Refused("unreadable", "the file changed since it was listed")
+        with open(unit.path, "rb") as file:
+            for piece in reader(unit, _content(unit, file)):
+                yield piece if isinstance(piece, Problem) else _document(unit, piece)
+    except Refused as refused:
+        yield Problem(unit.source, refused.reason, refused.detail)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        yield Problem(unit.source, "damaged", f"gzip: {error}")
+    except OSError as error:
+        yield Problem(unit.source, "unreadable", error.strerror or "")
+    except MemoryError:
+        yield Problem(unit.source, "too large", "not enough memory")
+    except Exception as error:  # whatever a reader, perhaps not ours, did not foresee
+        detail = f"{type(error).__name__}: {error}".replace(unit.path, unit.source)
+        yield Problem(unit.source, "damaged", detail[:300])
+
+
+def sha256_of(unit: Unit) -> str:
+    """The digest of what the unit covers, as it is now."""
+    if unit.format == "parquet":
+        from tilth.documents.formats.parquet import digest_of_groups
+
+        return digest_of_groups(unit.path, unit.start, unit.stop)
+    with open(unit.path, "rb") as file:
+        piece = cast(BinaryIO, io.BufferedReader(Slice(file, unit.start, unit.stop), 1 << 18))
+        state = hashlib.sha256()
+        while data := piece.read(1 << 18):
+            state.update(data)
+        return state.hexdigest()
+
+
+def _content(unit: Unit, file: BinaryIO) -> BinaryIO:
+    """The bytes that a reader gets: the unit's range, decompressed."""
+    if unit.format == "parquet":
+        return file
+    raw: io.RawIOBase = Slice(file, unit.start, unit.stop)
+    if option(unit, "compression") == "gzip":
+        raw = Gunzip(cast(BinaryIO, io.BufferedReader(raw, 1 << 18)), unit.size)
+    return cast(BinaryIO, io.BufferedReader(raw, 1 << 18))
+
+
+def _document(unit: Unit, piece: Piece) -> Document | Problem:
+    text, lone = without_surrogates(piece.text)
+    if not text.strip():
+        return Problem(unit.source, "empty", "holds no text", piece.position)
+    metadata = {key: value for key, value in _storable(piece.metadata).items() if value is not None}
+    if lone:
+        metadata["damage"] = metadata.get("damage", 0) + lone
+    return Document(
+        id=document_id(unit.source, piece.position, piece.raw),
+        text=text,
+        source=unit.source,
+        position=piece.position,
+        format=piece.format or unit.format,
+        group=_group(unit, piece.position, metadata),
+        metadata=metadata,
+    )
+
+
+def _group(unit: Unit, position: int, metadata: dict[str, Any]) -> str:
+    key = option(unit, "group_by")
+    if key is not None and metadata.get(key) not in (None, ""):
+        return f"{key}={metadata[key]}"
+    return unit.group or f"{unit.source}#{position}"
+
+
+def _storable(value: Any) -> Any:
+    """A JSON value that UTF-8 and strict JSON can hold: no lone surrogates, no NaN."""
+    if isinstance(value, str):
+        return without_surrogates(value)[0]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {_storable(str(key)): _storable(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable(entry) for entry in value]
+    return value
