@@ -50,6 +50,8 @@ def test_transform_with_options(name: str, options: dict[str, object]) -> None:
 
 def test_chains() -> None:
     check_transform(Chain())
-    repair, headers = (construct("transform", TRANSFORMS, name, {}) for name in ("repair", "headers"))
+    repair, headers = (
+        construct("transform", TRANSFORMS, name, {}) for name in ("repair", "headers")
+    )
     check_transform(Chain([repair, headers]))
     check_transform(Chain([headers, repair, Chain([repair])]))

@@ -23,7 +23,9 @@ def strip(lines: list[str], **options: object) -> tuple[list[str], dict[str, obj
     text = "\n".join(lines)
     (result,) = StripHeaders(**options).edit(text)
     check_spans("headers", result.text, text, result.spans)
-    assert all(span.stop - span.start == span.parent_stop - span.parent_start for span in result.spans)
+    assert all(
+        span.stop - span.start == span.parent_stop - span.parent_start for span in result.spans
+    )
     return result.text.rstrip("\n").split("\n"), dict(result.metadata.get("headers", {}))
 
 
@@ -85,8 +87,10 @@ def test_line_ends_of_windows_stay() -> None:
 
 
 def test_repeated_notices_are_dropped() -> None:
-    notice = ["<<THIS ELECTRONIC VERSION OF THE WORKS IS", "SERVICE THAT CHARGES FOR DOWNLOAD TIME OR "
-              "FOR MEMBERSHIP.>>"]  # fmt: skip
+    notice = [
+        "<<THIS ELECTRONIC VERSION OF THE WORKS IS",
+        "SERVICE THAT CHARGES FOR DOWNLOAD TIME OR FOR MEMBERSHIP.>>",
+    ]
     assert strip([START, *BODY, *notice, *BODY, END])[0] == BODY * 2
 
 

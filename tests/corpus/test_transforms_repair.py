@@ -72,4 +72,9 @@ def test_spans_follow_lines() -> None:
     batch = to_batch([Document(id="0" * 32, text="one\r\nna\u00c3\u00afve\nthree")])
     (made,) = from_batch(Repair().apply(batch))
     assert made.text == "one\nna\u00efve\nthree"
-    assert made.spans == (Span(0, 3, 0, 3), Span(3, 6, 4, 7), Span(6, 8, 7, 11), Span(8, 16, 11, 19))
+    assert made.spans == (
+        Span(0, 3, 0, 3),
+        Span(3, 6, 4, 7),
+        Span(6, 8, 7, 11),
+        Span(8, 16, 11, 19),
+    )

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilth.errors import DamagedError, DataError
+from tilth.errors import DamagedError, DataError, LimitError
 from tilth.models.ngram import FALLBACK, NGram, discounts
 from tilth.store.manifest import verify
 
@@ -207,6 +207,16 @@ def test_the_dtype_of_the_input_changes_nothing(tmp_path):
     assert verify(tmp_path / "a") == verify(tmp_path / "b")
 
 
+def test_wide_node_numbers_change_no_score(monkeypatch, tmp_path):
+    data, held_out = flat(structured()), flat(structured(seed=2))
+    narrow = NGram.train(*data, vocabulary=12, order=3)
+    monkeypatch.setattr("tilth.models.ngram.WIDE", 0)
+    wide = NGram.train(*data, vocabulary=12, order=3)
+    np.testing.assert_array_equal(narrow.score(*held_out), wide.score(*held_out))
+    wide.save(tmp_path)
+    assert np.load(tmp_path / "suffix.npy").dtype == np.int64
+
+
 def test_load_refuses_what_is_not_whole(tmp_path):
     with pytest.raises(DamagedError):
         NGram.load(tmp_path)
@@ -253,6 +263,11 @@ def test_bad_input_is_refused(tokens, offsets, options, says):
         NGram.train(np.array(tokens), np.array(offsets), **options)
 
 
+def test_numbers_that_do_not_fit_are_refused():
+    with pytest.raises(LimitError):
+        NGram.train(*flat([[0, 1]]), vocabulary=2**31, order=2)
+
+
 def test_unknown_tokens_are_refused_in_use():
     model = NGram.train(*flat([[0, 1]]), vocabulary=2, order=2)
     with pytest.raises(DataError):
@@ -264,19 +279,21 @@ def test_unknown_tokens_are_refused_in_use():
 @pytest.mark.skipif(shutil.which("lmplz") is None, reason="KenLM's lmplz is not installed")
 @pytest.mark.parametrize("order", [2, 3, 5])
 def test_equals_kenlm(tmp_path, order):
-    sequences = [*structured(), [], [3]]
+    # lmplz takes the last n-gram of each order, by its numbers for words, into the discounts with
+    # its plain count. A word that comes last and once makes that count the right one.
+    sequences = [*structured(), [], [3], [3, 4, 5, 12, 6]]
     text = "\n".join(" ".join(f"w{token}" for token in sequence) for sequence in sequences)
     command = ["lmplz", "-o", str(order), "-S", "50M", "-T", str(tmp_path), "--discount_fallback"]
     done = subprocess.run(command, input=text + "\n", capture_output=True, text=True, check=True)
-    # The id 12 never occurs: it is KenLM's unknown word.
-    model = NGram.train(*flat(sequences), vocabulary=13, order=order)
+    # The id 13 never occurs: it is KenLM's unknown word.
+    model = NGram.train(*flat(sequences), vocabulary=14, order=order)
     compared = 0
     for line in done.stdout.splitlines():
         fields = line.split("\t")
         if len(fields) < 2 or fields[1] == BEGIN:
             continue
         *context, word = fields[1].split(" ")
-        number = {END: 13, "<unk>": 12}.get(word)
+        number = {END: 14, "<unk>": 13}.get(word)
         number = int(word[1:]) if number is None else number
         begins = bool(context) and context[0] == BEGIN
         ids = [int(name[1:]) for name in context[begins:]]

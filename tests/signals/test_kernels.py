@@ -19,8 +19,8 @@ from tilth.testing import strategies
 from tilth.testing.hostile import TEXTS
 
 
-def batch_of(texts: list[str], kind: pa.DataType = pa.large_string()) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([pa.array(texts, kind)], ["text"])
+def batch_of(texts: list[str], kind: pa.DataType | None = None) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array(texts, kind or pa.large_string())], ["text"])
 
 
 def is_space(character: str) -> bool:

@@ -56,7 +56,7 @@ def curate(
     if documents is None:
         corpus.progress("list the installation", 0, 0)
         units, problems, listed = plan_installation(limit=settings.installation_bytes)
-        installation = {"files": len(listed), "digest": digest_value(listed)}
+        installation = {"files": len(listed["files"]), "digest": listed["digest"]}
         write_json(corpus.folder / "installation.json", listed)
         corpus.add_units(units, problems)
     else:

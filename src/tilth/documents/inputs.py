@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from tilth.documents.document import Problem
 from tilth.documents.formats import RECORDS
 from tilth.documents.formats.common import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, Refused
+from tilth.documents.formats.records import line_parts
 from tilth.documents.sniff import GZIP, HEAD_BYTES, format_of
 from tilth.documents.walk import Found, find
 from tilth.types import Progress, silent
@@ -70,7 +71,7 @@ def plan(
     """
     if isinstance(paths, (str, Path)):
         paths = [paths]
-    settings = {"text_column": text_column or None, "group_by": group_by or None}
+    settings: dict[str, Any] = {"text_column": text_column or None, "group_by": group_by or None}
     if max_document_bytes != MAX_DOCUMENT_BYTES:
         settings["max_document_bytes"] = max_document_bytes
     if max_line_bytes != MAX_LINE_BYTES:
@@ -141,8 +142,6 @@ def _head_of_gzip(stream: BinaryIO) -> bytes:
 def _line_units(
     file: Found, stream: BinaryIO, group: str, options: dict[str, Any], part_bytes: int
 ) -> Iterator[Unit]:
-    from tilth.documents.formats.records import line_parts
-
     for part, (start, stop, line, sha256) in enumerate(line_parts(stream, part_bytes)):
         place = {**options, "first_line": line} if line else options
         yield Unit(

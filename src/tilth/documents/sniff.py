@@ -7,7 +7,7 @@ import json
 from tilth.documents.formats import EXTENSIONS, FORMATS, UNREAD
 from tilth.documents.formats.common import Refused
 from tilth.documents.formats.decode import decode, mark_of
-from tilth.documents.formats.languages import language_of
+from tilth.documents.formats.languages import LANGUAGES
 from tilth.documents.formats.records import looks_like_html
 from tilth.lookup import names
 
@@ -40,7 +40,9 @@ def format_of(name: str, head: bytes) -> str:
     name = name.rpartition("/")[2].lower()
     stem, dot, extension = name.rpartition(".")
     extension = dot + extension if stem else ""
-    form = EXTENSIONS.get(extension) or ("code" if language_of(name) else None)
+    form = "code" if name in LANGUAGES else EXTENSIONS.get(extension)
+    if form is None and extension in LANGUAGES:
+        form = "code"
     if form == "parquet":
         return form
     if form is None and extension:

@@ -37,6 +37,8 @@ START_SECONDS = 60.0
 # A child that has used so much CPU in all is replaced, so that leaks stay small.
 CPU_SECONDS = 120.0
 HEADER_BYTES = 1 << 16
+# How long a child that closed its pipe may take to end, so that it can be said how it ended.
+ENDING_SECONDS = 1.0
 
 # The package is found where this one lies, and behind everything else, so that its neighbours
 # hide no module of the standard library.
@@ -110,7 +112,8 @@ class Child:
                     self._stop()
                     raise
                 else:
-                    if answer.get("cpu", 0.0) > CPU_SECONDS:
+                    cpu = answer.get("cpu")
+                    if not isinstance(cpu, float) or cpu > CPU_SECONDS:
                         self._stop()
                     if answer.get("failure") != "memory":
                         break
@@ -137,13 +140,12 @@ class Child:
     def _start(self) -> None:
         home = str(Path(tilth.__file__).parents[1])
         cpu = int(CPU_SECONDS + 2 * self.seconds + 1)
+        interpreter = [sys.executable, "-I", "-B", "-X", "utf8", "-c", _PROGRAM, home]
         limits = [str(self.memory), str(cpu), str(os.getpid())]
         # Where the interpreter's own libraries lie is all that it may need to know.
         environment = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-B", "-X", "utf8", "-c", _PROGRAM, home, self.function]
-            + limits
-            + self.folders,
+            [*interpreter, self.function, *limits, *self.folders],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -254,8 +256,9 @@ def _wait(descriptor: int, event: int, deadline: float) -> None:
 
 
 def _ends_soon(pid: int) -> bool:
-    """Whether the process ends by itself within a second; it is not waited for."""
-    for _ in range(100):
+    """Whether the process ends by itself; it is not waited for, so its number stays its own."""
+    deadline = time.monotonic() + ENDING_SECONDS
+    while time.monotonic() < deadline:
         if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
             return True
         time.sleep(0.01)

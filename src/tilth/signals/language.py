@@ -2,10 +2,10 @@
 
 A naive Bayes classifier over byte n-grams for about 140 languages, without a network. The trained
 model is py3langid's (0.4); it is evaluated here, because its own sums depend on the number of
-threads in their last bits, and to be fast. It
-sees a bounded sample of a text, so that a book costs no more than a page. Use it on prose of a few
-sentences and more. Not for single words, nor for source code, where it names some language anyway;
-a text in two languages gets the one that is stronger in the sample.
+threads in their last bits, and to be fast. It sees a bounded sample of a text, so that a book costs
+no more than a page. Use it on prose of a few sentences and more. Not for single words, nor for
+source code, where it names some language anyway; a text in two languages gets the one that is
+stronger in the sample.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numba
 import numpy as np
@@ -30,14 +30,14 @@ class Language:
     """Columns `language` (ISO 639 code or "unknown") and `language_confidence` (0 to 1).
 
     Texts of more than `sample_bytes` bytes are judged by four equal pieces, spread evenly from
-    their first to their last byte. `languages` restricts the answers. A sample without a letter, or
-    without an n-gram that the model knows, is "unknown" with confidence 0. Confidence is the model's normalised probability, eased for length;
-    it is not a calibrated one.
+    their first to their last byte. `languages` restricts the answers. A sample without a letter,
+    or without an n-gram that the model knows, is "unknown" with confidence 0. Confidence is the
+    model's normalised probability, eased for length; it is not a calibrated one.
     """
 
     name = "language"
     version = 1
-    columns = {"language": 0, "language_confidence": 0}
+    columns: ClassVar[dict[str, int]] = {"language": 0, "language_confidence": 0}
 
     def __init__(self, *, sample_bytes: int = 2048, languages: Sequence[str] = ()) -> None:
         if sample_bytes < PIECES:

@@ -9,7 +9,7 @@ so not for scripts without blanks between words, where a word is a whole phrase.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ class Length:
 
     name = "length"
     version = 1
-    columns = {
+    columns: ClassVar[dict[str, int]] = {
         "bytes": 0,
         "characters": 0,
         "words": 0,

@@ -9,7 +9,7 @@ pages, forms and scans; poems, dictionaries and tables repeat by nature.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
@@ -38,7 +38,7 @@ class Repetition:
 
     name = "repetition"
     version = 1
-    columns = {
+    columns: ClassVar[dict[str, int]] = {
         "duplicate_line_share": -1,
         "duplicate_line_bytes_share": -1,
         "duplicate_paragraph_share": -1,

@@ -9,7 +9,7 @@ them, for any script; the thresholds belong to rules. Not for source code, which
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ class Symbols:
 
     name = "symbols"
     version = 1
-    columns = {
+    columns: ClassVar[dict[str, int]] = {
         "alphabetic_share": 1,
         "digit_share": -1,
         "uppercase_share": 0,

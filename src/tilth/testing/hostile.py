@@ -36,7 +36,7 @@ TEXTS = (
     "same line\nsame line\nsame line\n\nsame line\n",
     "a a a a a a a a a a a a a a a a a a a a a a",
     "*** START OF THE PROJECT GUTENBERG EBOOK X ***\nbody\n*** END OF THE PROJECT GUTENBERG EBOOK",
-    "{\"json\": [1, 2, {\"deep\": null}]}",
+    '{"json": [1, 2, {"deep": null}]}',
     "word " * 500,
     ("line\n" * 20 + "\n") * 10,
 )

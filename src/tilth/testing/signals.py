@@ -1,9 +1,9 @@
 """Does a signal keep its contract? For tilth's own and for those of other packages.
 
-    from tilth.testing.signals import check_signal
+from tilth.testing.signals import check_signal
 
-    def test_my_signal():
-        check_signal(MySignal(option=3))
+def test_my_signal():
+    check_signal(MySignal(option=3))
 """
 
 from __future__ import annotations

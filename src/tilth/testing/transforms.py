@@ -1,9 +1,9 @@
 """Does a transform keep its contract? For tilth's own and for those of other packages.
 
-    from tilth.testing.transforms import check_transform
+from tilth.testing.transforms import check_transform
 
-    def test_my_transform():
-        check_transform(MyTransform(option=3))
+def test_my_transform():
+    check_transform(MyTransform(option=3))
 """
 
 from __future__ import annotations

@@ -245,7 +245,10 @@ class _Unchanged(Edit):
     """The empty chain: new rows, the same texts."""
 
     def __init__(self, chain: Chain) -> None:
-        self.name, self.version, self.parameters = chain.name, chain.version, chain.parameters
+        self.name, self.version, self.chain = chain.name, chain.version, chain
+
+    def parameters(self) -> dict[str, Any]:
+        return self.chain.parameters()
 
     def touches(self, batch: pa.RecordBatch) -> pa.BooleanArray:
         return pa.array(np.zeros(batch.num_rows, dtype=bool))

@@ -99,10 +99,7 @@ class StripHeaders(Edit):
         if self.method == "none" or not _SURE.search(text):
             return identity(text)
         lines = text.split("\n")
-        if self.method == "markers":
-            kept = two_markers(text)
-        else:
-            kept = scan(lines, guard=self.guard)
+        kept = two_markers(text) if self.method == "markers" else scan(lines, guard=self.guard)
         kept = _without_blank_ends(lines, kept)
         total = len(lines) - (lines[-1] == "")
         removed = total - len(kept)

@@ -12,7 +12,6 @@ damages may stay as it is.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from functools import cached_property
@@ -25,7 +24,7 @@ from tilth.corpus.transforms.base import Edit, Edited, identity
 from tilth.documents.document import Span
 from tilth.errors import UsageError, nearest
 
-NORMAL_FORMS = ("NFC", "NFD", "NFKC", "NFKD", "none")
+NORMAL_FORMS: tuple[str, ...] = ("NFC", "NFD", "NFKC", "NFKD", "none")
 
 # Characters that no repair concerns; other text is looked at line by line.
 PLAIN = r"\t\n\x0c\x20-\x7e"
@@ -81,6 +80,10 @@ class Repair(Edit):
             "entities": self.entities,
         }
 
+    @property
+    def _form(self) -> Any:
+        return None if self.normalization == "none" else self.normalization
+
     @cached_property
     def _config(self) -> Any:
         import ftfy
@@ -95,7 +98,7 @@ class Repair(Edit):
             uncurl_quotes=self.quotes,
             fix_line_breaks=self.line_ends,
             remove_control_chars=self.control_characters,
-            normalization=None if self.normalization == "none" else self.normalization,
+            normalization=self._form,
             explain=False,
         )
 
@@ -125,7 +128,7 @@ class Repair(Edit):
             return SUSPECT.search(text) is None
         if self.quotes or self.ligatures or self.width or SUSPECT.search(text):
             return False
-        if self.normalization != "none" and not unicodedata.is_normalized(self.normalization, text):
+        if self._form is not None and not unicodedata.is_normalized(self._form, text):
             return False
         if not self.mojibake:
             return True
@@ -153,8 +156,8 @@ def add_line(spans: list[Span], old: str, new: str, at: int, parent_at: int) -> 
     if old == new:
         prefix = size
     else:
-        head = len(os.path.commonprefix((old, new)))
-        tail = len(os.path.commonprefix((old[head:][::-1], new[head:][::-1])))
+        head = _common(old, new)
+        tail = _common(old[head:][::-1], new[head:][::-1])
         prefix, suffix = len(new[:head].encode()), len(new[len(new) - tail :].encode())
     _extend(spans, at, parent_at, prefix)
     changed, parent_changed = size - prefix - suffix, parent_size - prefix - suffix
@@ -163,6 +166,12 @@ def add_line(spans: list[Span], old: str, new: str, at: int, parent_at: int) -> 
         spans.append(Span(start, start + changed, parent_start, parent_start + parent_changed))
     _extend(spans, at + size - suffix, parent_at + parent_size - suffix, suffix)
     return at + size, parent_at + parent_size
+
+
+def _common(left: str, right: str) -> int:
+    """How many characters two texts share at their beginning."""
+    pairs = enumerate(zip(left, right))
+    return next((at for at, (one, other) in pairs if one != other), min(len(left), len(right)))
 
 
 def _extend(spans: list[Span], at: int, parent_at: int, size: int) -> None:

@@ -36,16 +36,28 @@ _NOT_SHOWN = re.compile(r"display\s*:\s*none", re.IGNORECASE)
 _CHARSET = re.compile(rb"""<meta[^>]{0,400}?charset\s*=\s*["']?\s*([a-zA-Z0-9_:.-]{2,40})""", re.I)
 _XML_ENCODING = re.compile(rb"""^\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([a-zA-Z0-9_:.-]{2,40})""")
 _COMMENTS = re.compile(rb"<!--.*?-->", re.DOTALL)
-# Names that pages use for a larger set than the name says (WHATWG Encoding standard).
-_LARGER = {
+# Encodings of the web (WHATWG Encoding standard) by their names here; no other is believed.
+_WEB = frozenset(
+    "utf-8 cp866 cp874 cp932 cp949 cp1250 cp1251 cp1252 cp1253 cp1254 cp1255 cp1256 cp1257 cp1258 "
+    "iso8859-2 iso8859-3 iso8859-4 iso8859-5 iso8859-6 iso8859-7 iso8859-8 iso8859-10 iso8859-13 "
+    "iso8859-14 iso8859-15 iso8859-16 koi8-r koi8-u mac-roman mac-cyrillic gb18030 big5hkscs "
+    "euc_jp iso2022_jp tis-620".split()
+)
+# Names that pages use for a larger set than the name says, or that do not fit what follows.
+_MEANT = {
     "ascii": "cp1252",
     "iso8859-1": "cp1252",
     "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
     "gb2312": "gb18030",
     "gbk": "gb18030",
+    "big5": "big5hkscs",
     "shift_jis": "cp932",
     "euc_kr": "cp949",
-    "johab": "cp949",
+    # A page whose declaration could be read in ASCII is not in UTF-16, whatever it says.
+    "utf-16": "utf-8",
+    "utf-16-le": "utf-8",
+    "utf-16-be": "utf-8",
 }
 
 
@@ -62,7 +74,13 @@ def visible_text(data: bytes, charset: str | None = None) -> dict[str, Any]:
         encoding="utf-8", huge_tree=False, remove_comments=True, remove_pis=True
     )
     page = {"text": "", "encoding": encoding, "damage": damage, "title": "", "language": ""}
-    root = etree.fromstring(text.replace("\0", "\ufffd").encode("utf-8", "replace"), parser)
+    if not text.strip():
+        return page
+    try:
+        root = etree.fromstring(text.replace("\0", "\ufffd").encode("utf-8", "replace"), parser)
+    except etree.XMLSyntaxError as error:
+        # This parser recovers from all but one thing, which it reports without a name.
+        raise MemoryError from error
     for entry in parser.error_log.filter_from_fatals():
         raise LimitError(entry.message.strip())
     if root is None:
@@ -86,11 +104,10 @@ def declared_charset(data: bytes) -> str | None:
         return None
     try:
         name = codecs.lookup(match[1].decode("ascii")).name
-        b"".decode(name)
-    except (LookupError, ValueError):
+    except LookupError:
         return None
-    # A page whose declaration could be read in ASCII is not in UTF-16, whatever it says.
-    return "utf-8" if name.startswith(("utf-16", "utf-32")) else _LARGER.get(name, name)
+    name = _MEANT.get(name, name)
+    return name if name in _WEB else None
 
 
 class _Lines:

@@ -24,7 +24,8 @@ MAX_GROUP_BYTES = 4_000_000_000
 
 def _columns(file: Any) -> tuple[list[str], list[str]]:
     """(columns of text or of one value, the others)."""
-    plain, others = [], []
+    plain: list[str] = []
+    others: list[str] = []
     for field in file.schema_arrow:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         (others if pa.types.is_nested(kind) else plain).append(field.name)

@@ -11,6 +11,8 @@ does not depend on where a large file was cut.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -35,8 +37,11 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("text", "content", "raw_content", "body", "html", "raw_html")
 HTML_COLUMNS = frozenset(("html", "raw_html"))
 LONG = 10_000
-_HTML_START = re.compile(r"(?:\s|\ufeff|<\?xml[^>]{0,200}>|<!--.{0,2000}?-->)*<(?:!doctype html|html)\b",
-                         re.IGNORECASE | re.DOTALL)  # fmt: skip
+# Atomic, so that no choice of where a comment ends is tried twice.
+_HTML_START = re.compile(
+    r"(?>\s+|\ufeff|<\?xml[^>]{0,200}>|<!--.*?-->)*+<(?:!doctype\s+html|html)\b",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def looks_like_html(text: str) -> bool:
@@ -140,8 +145,6 @@ def read_json(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
 
     Other JSON, and one object without a text, is data or configuration: it is read as code.
     """
-    import io
-
     data = read_all(unit, stream)
     text, _, damage = decode(data)
     try:
@@ -180,8 +183,6 @@ def line_parts(stream: BinaryIO, part_bytes: int) -> Iterator[tuple[int, int, in
 
     A pure function of the content: what is added at the end changes the last part only.
     """
-    import hashlib
-
     start = position = first = lines = 0
     state = hashlib.sha256()
     ended = True

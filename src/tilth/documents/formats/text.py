@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 # A title stands near the top; what comes later is a section.
 TOP_LINES = 60
+LONGEST_LINE = 500
 _PUNCTUATION = r"[!-/:-@\[-`{-~]"
 _FRONT_TITLE = re.compile(r"title\s*:\s*(.+)", re.IGNORECASE)
 _MARKDOWN_HEADING = re.compile(r" {0,3}#(?!#)[ \t]+(.*?)(?:[ \t]+#+)?[ \t]*")
@@ -52,7 +54,8 @@ def read_rst(unit: Unit, stream: BinaryIO) -> Iterator[Piece]:
 
 def _with_title(data: bytes, title_of: Callable[[list[str]], str]) -> Piece:
     text, metadata = plain(data)
-    if title := title_of(text.split("\n", TOP_LINES)[:TOP_LINES]):
+    top = text.split("\n", TOP_LINES)[:TOP_LINES]
+    if title := title_of([line if len(line) <= LONGEST_LINE else "" for line in top]):
         metadata["title"] = title
     return Piece(data, text, metadata)
 
@@ -82,7 +85,7 @@ def markdown_title(lines: list[str]) -> str:
 
 def rst_title(lines: list[str]) -> str:
     """The first line with a line of punctuation below it that is at least as long; "" if none."""
-    for line, following in zip(lines, lines[1:]):
+    for line, following in itertools.pairwise(lines):
         title = line.strip()
         underline = _UNDERLINE.fullmatch(following)
         if title and underline and not _UNDERLINE.fullmatch(line):

@@ -1,0 +1,229 @@
+"""A decoder-only transformer from one size dial, and the model folder on disk.
+
+The architecture is Llama's (Touvron et al., 2023): pre-norm with RMSNorm, rotary positions, SwiGLU,
+no biases, input and output embeddings tied. The class is `transformers`' own, so that a folder
+made here is read by everything that reads a Hugging Face folder, and a user's model of any other
+architecture takes the same way through tilth.
+
+One dial: `size`, about the number of parameters, embeddings counted once. Widths are multiples of
+32, heads have 32 dimensions, the inner width is 8/3 of the width rounded up to a multiple of 16.
+For each width the layers are chosen that come nearest to the size; the width is taken for which
+|log(width / (32 layers))| + 4 |parameters / size - 1| is least.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.errors import DamagedError, DataError, UsageError
+from tilth.models.safetensors_header import check_header
+from tilth.store.manifest import NAME, read_manifest, verify, write_manifest
+from tilth.store.write import write_bytes, write_json, write_text
+
+if TYPE_CHECKING:
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+HEAD = 32
+WIDTH_PER_LAYER = 32
+ERROR_WEIGHT = 4
+WEIGHTS = "model.safetensors"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
+
+
+def parse_size(size: str | int) -> int:
+    """`0.5m` -> 500000. Raises UsageError for what is no number with k, m or b."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmb]?)", str(size).strip().lower())
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"{size!r} is not a size", hint="such as 500k, 1m or 2.5m")
+    return round(float(match[1]) * UNITS[match[2]])
+
+
+def parameters_of(width: int, layers: int, vocabulary: int) -> int:
+    """V d + l (4 d^2 + 3 d f + 2 d) + d, with f the inner width."""
+    layer = 4 * width**2 + 3 * width * inner_width(width) + 2 * width
+    return vocabulary * width + layers * layer + width
+
+
+def inner_width(width: int) -> int:
+    """8/3 of the width, rounded up to a multiple of 16."""
+    return -(-8 * width // 48) * 16
+
+
+def shape_of(size: str | int, vocabulary: int) -> tuple[int, int]:
+    """(width, layers) for a size; see the module for the rule.
+
+    Raises UsageError where no shape comes within a quarter of the size.
+    """
+    target = parse_size(size)
+    shapes = []
+    width = HEAD
+    while width == HEAD or parameters_of(width, 1, vocabulary) <= 1.25 * target:
+        layer = parameters_of(width, 2, vocabulary) - parameters_of(width, 1, vocabulary)
+        layers = max(1, round((target - parameters_of(width, 0, vocabulary)) / layer))
+        error = abs(parameters_of(width, layers, vocabulary) / target - 1)
+        ratio = abs(math.log(width / (WIDTH_PER_LAYER * layers)))
+        shapes.append((error > 0.25, ratio + ERROR_WEIGHT * error, width, layers))
+        width += HEAD
+    too_far, _, width, layers = min(shapes)
+    if too_far:
+        raise UsageError(
+            f"no decoder with a vocabulary of {vocabulary:,} has about {target:,} parameters",
+            hint=f"the nearest has {parameters_of(width, layers, vocabulary):,}",
+        )
+    return width, layers
+
+
+def config_for(
+    size: str | int = "1m", *, vocabulary: int, context: int = 256, end: int = 0
+) -> LlamaConfig:
+    """The configuration for a size; `end` is the id of the end-of-document token."""
+    from transformers import LlamaConfig
+
+    width, layers = shape_of(size, vocabulary)
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=inner_width(width),
+        num_hidden_layers=layers,
+        num_attention_heads=width // HEAD,
+        max_position_embeddings=context,
+        tie_word_embeddings=True,
+        bos_token_id=end,
+        eos_token_id=end,
+        attn_implementation="sdpa",
+    )
+
+
+def build(
+    size: str | int = "1m", *, vocabulary: int, context: int = 256, seed: int = 0, end: int = 0
+) -> LlamaForCausalLM:
+    """A decoder with random weights, in float32; the same seed gives the same weights."""
+    import torch
+    from transformers import LlamaForCausalLM
+
+    config = config_for(size, vocabulary=vocabulary, context=context, end=end)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    model.generation_config.pad_token_id = end
+    return model.eval()
+
+
+def count_parameters(model: PreTrainedModel, *, trainable: bool = False) -> int:
+    """Numbers that the model holds, tied ones once; with `trainable` only those that learn."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
+
+
+def flops_per_token(model: PreTrainedModel, context: int) -> int:
+    """Floating-point operations to train on one token, forward and backward (Kaplan et al., 2020).
+
+    6 for each parameter, and 6 l d n for causal attention over rows of n tokens (n / 2 on average).
+    An untied input embedding is a look-up and does not count. An estimate: norms, softmax and the
+    optimiser are left out.
+    """
+    config = model.config
+    parameters = count_parameters(model)
+    if not config.tie_word_embeddings:
+        parameters -= model.get_input_embeddings().weight.numel()
+    return 6 * parameters + 6 * config.num_hidden_layers * config.hidden_size * context
+
+
+def save(
+    model: PreTrainedModel, folder: str | Path, tokenizer_folder: str | Path | None = None
+) -> None:
+    """A Hugging Face folder, its manifest last; the same weights give the same bytes.
+
+    With `tokenizer_folder` the tokenizer's files are copied beside the weights.
+    """
+    from safetensors.torch import save as to_bytes
+
+    folder = Path(folder)
+    (folder / NAME).unlink(missing_ok=True)
+    config = model.config.to_diff_dict()
+    config.pop("_name_or_path", None)
+    write_json(folder / "config.json", {**config, "architectures": [type(model).__name__]})
+    generation = model.generation_config.to_diff_dict() if model.generation_config else {}
+    public = {key: value for key, value in generation.items() if not key.startswith("_")}
+    write_json(folder / "generation_config.json", public)
+    write_bytes(folder / WEIGHTS, to_bytes(_own_tensors(model), metadata={"format": "pt"}))
+    write_text(folder / "README.md", _card(model))
+    files = ["config.json", "generation_config.json", WEIGHTS, "README.md"]
+    if tokenizer_folder is not None:
+        for name in TOKENIZER_FILES:
+            write_bytes(folder / name, (Path(tokenizer_folder) / name).read_bytes())
+            files.append(name)
+    write_manifest(folder, files, kind="model", parameters=count_parameters(model))
+
+
+def _own_tensors(model: PreTrainedModel) -> dict[str, Any]:
+    """The state, each tied tensor once, under the first of its names."""
+    tensors: dict[str, Any] = {}
+    seen = set()
+    for name, tensor in model.state_dict().items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        if tensor.numel() and place in seen:
+            continue
+        seen.add(place)
+        tensors[name] = tensor.detach().cpu().contiguous()
+    return tensors
+
+
+def _card(model: PreTrainedModel) -> str:
+    config = model.config
+    return (
+        "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n"
+        f"# A {config.model_type} model trained with tilth\n\n"
+        f"- parameters: {count_parameters(model):,}\n"
+        f"- layers: {config.num_hidden_layers}, width: {config.hidden_size}\n"
+        f"- context: {config.max_position_embeddings:,} tokens\n"
+        f"- vocabulary: {config.vocab_size:,}\n\n"
+        "Data, licences, evaluation and limits: not stated yet. Do not publish before they are.\n"
+    )
+
+
+def load(folder: str | Path) -> PreTrainedModel:
+    """The causal language model in a folder, for use (not in training mode).
+
+    A folder with a manifest is verified byte by byte; every safetensors header is checked before
+    anything is allocated; pickled weights and code in the folder are refused, nothing is fetched.
+    Raises DataError where there is no such model, DamagedError where files do not agree.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise DataError("holds no model: there is no config.json", where=str(folder))
+    if read_manifest(folder) is not None:
+        verify(folder)
+    weights = sorted(folder.glob("*.safetensors"))
+    if not weights:
+        raise DataError(
+            "holds no safetensors file; pickled weights are never read", where=str(folder)
+        )
+    for path in weights:
+        check_header(path)
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+        )
+    except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()
+        raise DamagedError(
+            f"cannot be loaded as a causal language model: {reason[0] if reason else error!r}",
+            where=str(folder),
+        ) from None
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+    return model.eval()

@@ -1,0 +1,379 @@
+"""The first screen: five findings about the documents, three questions, weak results named weak.
+
+Sentences are made from the report's JSON only. The thresholds below say what counts as weak.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tilth.report.wording import (
+    NOT_MEASURED,
+    count,
+    figure,
+    listed,
+    number,
+    share,
+    short,
+    size,
+)
+
+FEW_DOCUMENTS = 1000
+FEW_HELD_OUT = 20
+FEW_QUERIES = 50
+LOW_RECALL = 0.5
+WIDE_INTERVAL = 0.2
+TOKENS_PER_PARAMETER = 2
+# Bits per byte closer than this are called equal: another seed moves them as much.
+TIE_BITS = 0.01
+# The curves are carried on over their last points, at most so many times beyond the last.
+FIT_POINTS = 3
+FARTHEST = 100
+
+
+def judge(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The first screen as JSON: `headline`, `findings`, `questions`, `weak`."""
+    return {
+        "headline": _headline(report),
+        "findings": [
+            _finding("Duplicates", "duplicates", *_duplicates(report)),
+            _finding("Damaged or odd", "not-read", *_damage(report)),
+            _finding("Licences", "licences", *_licences(report)),
+            _finding("Languages", "languages", *_languages(report)),
+            _finding(
+                "Personal data", "personal-data", False,
+                f"{NOT_MEASURED}; e-mail addresses are masked in the samples of this report.",
+            ),
+        ],
+        "questions": [
+            _question("Did curation help?", "curation", *_curation(report)),
+            _question("Is a model worth it yet?", "training", *_model(report)),
+            _question("Which search to use?", "search", *_search(report)),
+        ],
+        "weak": _weak_documents(report),
+    }  # fmt: skip
+
+
+def first_screen(report: Mapping[str, Any]) -> list[str]:
+    """The same first screen as lines of plain text, for a terminal."""
+    screen = report["first_screen"]
+    lines = [screen["headline"]]
+    lines += [f"Weak: {sentence}" for sentence in screen["weak"]]
+    lines += [f"- {entry['name']}: {entry['sentence']}" for entry in screen["findings"]]
+    for entry in screen["questions"]:
+        lines.append(f"{entry['question']} {entry['sentence']}")
+        lines += [f"  Weak: {sentence}" for sentence in entry["weak"]]
+    return lines
+
+
+def _finding(name: str, link: str, measured: bool, sentence: str) -> dict[str, Any]:
+    return {"name": name, "link": link, "measured": measured, "sentence": sentence}
+
+
+def _question(
+    question: str, link: str, measured: bool, sentence: str, weak: Sequence[str] = ()
+) -> dict[str, Any]:
+    return {
+        "question": question,
+        "link": link,
+        "measured": measured,
+        "sentence": sentence,
+        "weak": list(weak),
+    }
+
+
+def _part(report: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A part of the evaluation; empty where it is missing or not an object."""
+    part = report["evaluation"].get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    documents = report["documents"]
+    read = f"{count(documents['read'], 'document')}, {size(documents['bytes'])}"
+    if documents["kept"] is None:
+        return f"{read} of text; no rule was applied."
+    text = f"{read} of text; {count(documents['kept'])} kept"
+    if documents["kept_bytes"] is None:
+        return f"{text} ({share(documents['kept'], documents['read'])})."
+    return f"{text} ({share(documents['kept_bytes'], documents['bytes'])} of the bytes)."
+
+
+def _weak_documents(report: Mapping[str, Any]) -> list[str]:
+    documents = report["documents"]
+    kept = documents["read"] if documents["kept"] is None else documents["kept"]
+    if kept < FEW_DOCUMENTS:
+        return [
+            f"only {count(kept, 'document was', 'documents were')} kept (fewer than "
+            f"{count(FEW_DOCUMENTS)}), so every figure here is uncertain."
+        ]
+    return []
+
+
+# The five findings: (was it measured, sentence).
+
+
+def _duplicates(report: Mapping[str, Any]) -> tuple[bool, str]:
+    found = report["duplicates"]
+    if found is None:
+        return False, f"{NOT_MEASURED}; no search for duplicates was run."
+    if not found["families"]:
+        return True, "no two documents have the same text."
+    largest = found["largest"][0]
+    return True, (
+        f"{count(found['documents'], 'document')} "
+        f"({share(found['documents'], report['documents']['read'])}) stand in "
+        f"{count(found['families'], 'family', 'families')} of equal texts; the largest has "
+        f"{count(largest['size'])}, such as {largest['representative']['source']}."
+    )
+
+
+def _damage(report: Mapping[str, Any]) -> tuple[bool, str]:
+    problems, damage = report["not_read"], report["damage"]
+    parts = []
+    if problems["total"]:
+        reasons = [(entry["reason"], entry["documents"]) for entry in problems["reasons"]]
+        parts.append(f"{count(problems['total'])} could not be read ({listed(reasons)})")
+    if damage["encodings"]:
+        names = [(entry["encoding"], entry["documents"]) for entry in damage["encodings"]]
+        total = sum(n for _, n in names)
+        parts.append(f"{count(total, 'was', 'were')} converted to UTF-8 ({listed(names)})")
+    if damage["documents_with_replaced_characters"]:
+        parts.append(
+            f"{count(damage['documents_with_replaced_characters'])} lost "
+            f"{count(damage['replaced_characters'], 'character')} that could not be decoded"
+        )
+    if damage["documents_with_damaged_characters"]:
+        number_left = damage["documents_with_damaged_characters"]
+        parts.append(f"{count(number_left, 'holds', 'hold')} damaged characters still")
+    if not parts:
+        return True, "every file could be read, and all were valid UTF-8."
+    return True, "; ".join(parts) + "."
+
+
+def _licences(report: Mapping[str, Any]) -> tuple[bool, str]:
+    told = report["licences"]
+    if not told["documents"]:
+        return False, f"{NOT_MEASURED}; no document names one in its metadata."
+    names = [(entry["licence"], entry["documents"]) for entry in told["listed"]]
+    rest = f" and {count(told['kinds'] - 3, 'other')}" if told["kinds"] > 3 else ""
+    return True, (
+        f"{count(told['documents'], 'document names', 'documents name')} one in the metadata "
+        f"({listed(names[:3])}{rest}); licence texts are {NOT_MEASURED}."
+    )
+
+
+def _languages(report: Mapping[str, Any]) -> tuple[bool, str]:
+    found = report["languages"]
+    if found is None or not found["listed"]:
+        return False, f"{NOT_MEASURED}; the signal `language` was not run."
+    documents = report["documents"]
+    entries = sorted(found["listed"], key=lambda e: (-e["bytes"], -e["documents"]))
+    by_bytes = any(entry["bytes"] for entry in entries)
+    parts = [
+        f"{entry['language']} "
+        + (
+            share(entry["bytes"], documents["bytes"])
+            if by_bytes
+            else share(entry["documents"], documents["read"])
+        )
+        for entry in entries[:3]
+    ]
+    rest = f" and {count(len(entries) - 3, 'other')}" if len(entries) > 3 else ""
+    sentence = f"{', '.join(parts)}{rest}, by {'bytes' if by_bytes else 'documents'}"
+    if low := found["low_confidence"]:
+        sentence += (
+            f"; {share(low['documents'], documents['read'])} of the documents with a confidence "
+            f"below {low['below']}"
+        )
+    return True, sentence + "."
+
+
+# The three questions: (was it measured, sentence, weak points).
+
+
+def _curation(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
+    curation = _part(report, "curation")
+    difference = number(curation.get("difference"))
+    if difference is None:
+        why = "no training on curated text was compared with one on a random twin of equal size"
+        return False, f"{NOT_MEASURED}: {why}.", []
+    verdict = str(curation.get("verdict") or "undecided").capitalize()
+    low, high = number(curation.get("ci_low")), number(curation.get("ci_high"))
+    interval = "" if low is None or high is None else f" ({figure(low)} to {figure(high)})"
+    metric = str(curation.get("metric") or "bits per byte")
+    weak = [] if interval else ["the difference comes without an interval."]
+    return True, f"{verdict}: {figure(difference)}{interval} {metric}, curated to random.", weak
+
+
+def _model(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
+    bits, training = _part(report, "bits"), _part(report, "training")
+    model, seen = number(bits.get("model")), number(bits.get("ngram_seen"))
+    whole = number(bits.get("ngram_all"))
+    if model is None or (seen is None and whole is None):
+        missing = "no model" if model is None else "no n-gram model"
+        return False, f"{NOT_MEASURED}: {missing} was scored on held-out documents.", []
+    order = number(bits.get("order"))
+    name = f"{count(order)}-gram" if order else "n-gram model"
+    tokens = number(training.get("tokens"))
+    after = f"after {short(tokens)} tokens " if tokens else ""
+    sentence = f"{verdict(model, seen, whole)}: {after}the model needs {model:.2f} bits per byte"
+    if seen is not None:
+        sentence += f", the {name} over the same tokens {seen:.2f}"
+    if whole is not None:
+        sentence += f", {'' if seen is not None else f'the {name} '}over all tokens {whole:.2f}"
+    found = crossing(report["evaluation"].get("curve"))
+    sentence += f". {_crossing_sentence(found, number(training.get('corpus_tokens')))}"
+    weak = _weak_model(model, seen, whole, bits, training, name)
+    return True, sentence, weak
+
+
+def verdict(model: float, seen: float | None, whole: float | None) -> str:
+    """Yes, Partly, About even or Not yet, from bits per byte; fewer bits are better."""
+    if whole is None or seen is None:
+        other = seen if whole is None else whole
+        assert other is not None
+        if abs(model - other) < TIE_BITS:
+            return "About even"
+        return "Yes" if model < other else "Not yet"
+    if model <= min(seen, whole) - TIE_BITS:
+        return "Yes"
+    if model <= seen - TIE_BITS:
+        return "Partly"
+    return "About even" if abs(model - seen) < TIE_BITS else "Not yet"
+
+
+def _weak_model(
+    model: float, seen: float | None, whole: float | None,
+    bits: Mapping[str, Any], training: Mapping[str, Any], name: str,
+) -> list[str]:  # fmt: skip
+    weak = []
+    if any(other is not None and model > other for other in (seen, whole)):
+        weak.append(f"the model is worse than the {name}.")
+    held_out = number(bits.get("held_out_documents"))
+    if held_out is not None and held_out < FEW_HELD_OUT:
+        weak.append(
+            f"scored on {count(held_out, 'held-out document')} only (fewer than {FEW_HELD_OUT})."
+        )
+    tokens, parameters = number(training.get("tokens")), number(training.get("parameters"))
+    if tokens and parameters and tokens / parameters < TOKENS_PER_PARAMETER:
+        weak.append(
+            f"{tokens / parameters:.1f} tokens per parameter (fewer than {TOKENS_PER_PARAMETER})."
+        )
+    return weak
+
+
+def _points(curve: Any) -> list[tuple[float, float]]:
+    """(ln tokens, model minus n-gram) of the whole points, by tokens."""
+    found = {}
+    for point in curve if isinstance(curve, list) else []:
+        if isinstance(point, dict):
+            tokens, model = number(point.get("tokens")), number(point.get("model"))
+            ngram = number(point.get("ngram"))
+            if tokens is not None and tokens > 0 and model is not None and ngram is not None:
+                found[math.log(tokens)] = model - ngram
+    return sorted(found.items())
+
+
+def crossing(curve: Any) -> dict[str, Any]:
+    """Where the model's curve falls below the n-gram model's, with the tokens where known.
+
+    state: `crossed` (at `tokens`, between two points; null if before the first), `estimated` (the
+    straight lines through the last points of both, over the logarithm of tokens, meet at
+    `tokens`), `too far` (they meet beyond `FARTHEST` times the last point), `not in sight` (the
+    distance does not shrink), `unknown` (fewer than `FIT_POINTS` points). The difference of two
+    least-squares lines is the least-squares line of the difference, so one line is fitted.
+    """
+    points = _points(curve)
+    if points and points[-1][1] <= 0:
+        # The last time it fell below counts: a lucky early point is no crossing.
+        above = [n for n, (_, difference) in enumerate(points) if difference > 0]
+        if not above:
+            return {"state": "crossed", "tokens": None}
+        (x0, y0), (x1, y1) = points[above[-1]], points[above[-1] + 1]
+        return {"state": "crossed", "tokens": math.exp(x0 + (x1 - x0) * y0 / (y0 - y1))}
+    if len(points) < FIT_POINTS:
+        return {"state": "unknown", "tokens": None}
+    last = points[-max(FIT_POINTS, len(points) // 2) :]
+    mean_x = sum(x for x, _ in last) / len(last)
+    mean_y = sum(y for _, y in last) / len(last)
+    spread = sum((x - mean_x) ** 2 for x, _ in last)
+    slope = sum((x - mean_x) * (y - mean_y) for x, y in last) / spread
+    if slope >= -1e-9:
+        return {"state": "not in sight", "tokens": None}
+    # Not before the last point: there the model is still behind, whatever the line says.
+    at = max(mean_x - mean_y / slope, last[-1][0])
+    if at > last[-1][0] + math.log(FARTHEST):
+        return {"state": "too far", "tokens": None}
+    return {"state": "estimated", "tokens": math.exp(at)}
+
+
+def _crossing_sentence(found: Mapping[str, Any], corpus_tokens: float | None) -> str:
+    state, tokens = found["state"], found["tokens"]
+    if state == "crossed":
+        where = f"at about {short(tokens)} tokens" if tokens else "before the first point measured"
+        return f"On equal tokens it passed the n-gram model {where}."
+    if state == "estimated":
+        text = f"On equal tokens the curves would cross at about {short(tokens)} tokens"
+        if corpus_tokens and tokens > corpus_tokens:
+            text += f", more than the {short(corpus_tokens)} in this corpus"
+        return text + ", if they go on as they do."
+    if state == "too far":
+        return (
+            f"The curves approach each other, but would cross more than {FARTHEST} times beyond "
+            "the last point: too far to say."
+        )
+    if state == "not in sight":
+        return "No crossing is in sight: the distance between the curves does not shrink."
+    return "Where the curves cross is unknown: too few points were measured."
+
+
+INPUTS = ("lexical", "dense", "fused")
+
+
+def _search(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
+    search = _part(report, "search")
+    measured = {
+        name: search[name]
+        for name in INPUTS
+        if isinstance(search.get(name), dict) and number(search[name].get("nDCG@10")) is not None
+    }
+    missing = [name for name in INPUTS if name not in measured]
+    if not measured:
+        return False, f"{NOT_MEASURED}: no search was scored.", []
+    order = sorted(measured, key=lambda name: -measured[name]["nDCG@10"])
+    best = order[0]
+    sentence = "; then ".join(_search_part(name, measured[name]) for name in order)
+    sentence = sentence[0].upper() + sentence[1:]
+    single = [name for name in order if name != "fused"]
+    if single:
+        sentence += f". Best single input: {single[0]}"
+        sentence += ", the only one measured" if len(single) == 1 else ""
+    if missing:
+        sentence += f"; {' and '.join(missing)} {NOT_MEASURED}"
+    weak = []
+    recall = number(measured[best].get("R@10"))
+    if recall is not None and recall < LOW_RECALL:
+        weak.append(f"it finds {share(recall, 1)} of the known documents among its first 10.")
+    queries = number(search.get("queries"))
+    if queries is not None and queries < FEW_QUERIES:
+        weak.append(f"scored on {count(queries, 'query', 'queries')} (fewer than {FEW_QUERIES}).")
+    low, high = _interval(measured[best])
+    if low is not None and high is not None and high - low > WIDE_INTERVAL:
+        weak.append(f"the interval is wide ({low:.2f} to {high:.2f}).")
+    return True, sentence + ".", weak
+
+
+def _interval(values: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    return number(values.get("ci_low")), number(values.get("ci_high"))
+
+
+def _search_part(name: str, values: Mapping[str, Any]) -> str:
+    """`lexical with nDCG@10 0.41 (0.30 to 0.55), R@10 0.45`."""
+    low, high = _interval(values)
+    interval = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
+    text = f"{name} with nDCG@10 {values['nDCG@10']:.2f}{interval}"
+    recall = number(values.get("R@10"))
+    return text + (f", R@10 {recall:.2f}" if recall is not None else "")

@@ -1,0 +1,102 @@
+"""The whole line on 200 mixed files: what is built can be used, and explains itself."""
+
+import json
+
+import pytest
+
+from tilth.build.plan import load
+from tilth.build.run import Run, build
+from tilth.cli.main import run as command
+from tilth.errors import DataError
+from tilth.store.manifest import verify
+from tilth.testing.faults import tree
+
+
+def test_every_result_folder_is_complete_and_verified(built):
+    for part in ("tokens/tokenizer", "tokens/train", "tokens/test", "ngram", "model", "index"):
+        verify(built.folder / part)
+    verify(built.folder / "report")
+    assert load(built.folder / "plan.resolved.toml").train.tokens == 20000
+
+
+def test_search_finds_and_marks(built):
+    source = next(d for d in built.corpus.documents(kept=True) if d.format == "markdown")
+    number = source.text.split("case ")[1].split()[0]
+    hits = built.search(f"case {number} tenant", k=3)
+    assert hits[0].rank == 1 and hits[0].score >= hits[1].score
+    assert any(number in hit.passage for hit in hits)
+    assert "[" in hits[0].marked()
+    assert built.search("qqqqxyz") == []
+
+
+def test_the_model_continues_a_prompt_and_transformers_loads_it(built):
+    text = built.generate("The court", tokens=10, seed=3)
+    assert text == Run(built.folder).generate("The court", tokens=10, seed=3)
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model = AutoModelForCausalLM.from_pretrained(built.folder / "model")
+    tokenizer = AutoTokenizer.from_pretrained(built.folder / "model")
+    assert model.config.vocab_size >= len(tokenizer) > 256
+
+
+def test_three_reasons_why(built):
+    dropped = built.corpus.dropped()
+    why = {d.source.split("/")[-1]: str(d) for d in dropped}
+    assert "has words" in why["010.txt"]
+    assert "binary" in why["040.bin"] and "empty" in why["050.txt"]
+    copies = [d for d in dropped if d.source.endswith(("copy.txt", "005.txt"))]
+    assert len(copies) == 1 and "stands for it" in str(copies[0])
+
+
+def test_the_report_measures_the_model_beside_the_ngram_model(built):
+    report = built.report
+    assert report["evaluation"]["bits"]["model"] > 0
+    assert report["evaluation"]["bits"]["ngram_all"] > 0
+    assert len(report["evaluation"]["curve"]) >= 3
+    assert 0 <= report["evaluation"]["search"]["lexical"]["R@10"] <= 1
+    html = (built.folder / "report" / "report.html").read_text("utf-8")
+    assert "not measured yet" in html and "n-gram" in html or "5-gram" in html
+    assert len(built.first_screen()) >= 5
+
+
+def test_held_out_text_is_in_no_training_block(built):
+    from tilth.tokens.blocks import TokenBlocks
+
+    training = set(TokenBlocks.open(built.folder / "tokens" / "train").ids)
+    held_out = set(TokenBlocks.open(built.folder / "tokens" / "test").ids)
+    assert training and held_out and not training & held_out
+    texts = {d.id: " ".join(d.text.lower().split()) for d in built.corpus.documents(kept=True)}
+    assert not {texts[i] for i in training} & {texts[i] for i in held_out}
+
+
+def test_a_second_call_does_nothing_again(built, mixed):
+    before = tree(built.folder)
+    times = {p: p.stat().st_mtime_ns for p in built.folder.rglob("*.parquet")}
+    build(mixed, built.folder)
+    assert tree(built.folder) == before
+    assert {p: p.stat().st_mtime_ns for p in built.folder.rglob("*.parquet")} == times
+
+
+def test_the_command_line_gives_the_same_ids(built, capsys):
+    assert command(["search", str(built.folder), "rent deposit", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert [h["id"] for h in printed["hits"]] == [h.id for h in built.search("rent deposit")]
+    assert command(["corpus", "show", str(built.folder), "--dropped", "--limit", "3"]) == 0
+    assert len([x for x in capsys.readouterr().out.splitlines() if "dropped" in x]) == 3
+    assert command(["corpus", "stats", str(built.folder)]) == 0
+    assert command(["generate", str(built.folder), "The", "--tokens", "3"]) == 0
+    assert command(["corpus", "show", str(built.folder), "documents/010.txt", "--why"]) == 0
+    assert "has words" in capsys.readouterr().out
+
+
+def test_a_folder_with_other_things_is_not_touched(tmp_path, mixed):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(DataError, match="not a run folder"):
+        build(mixed, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_rule_that_drops_all_says_so(mixed, tmp_path, small_plan):
+    strict = small_plan.with_settings(['rule.conditions.never="words > 1000000"'])
+    with pytest.raises(DataError, match="no train document was kept"):
+        build(mixed, tmp_path / "run", plan=strict)
