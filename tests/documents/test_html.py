@@ -61,10 +61,8 @@ INLINE = st.sampled_from(["b", "i", "em", "span", "a"])
 BLOCK = st.sampled_from(["p", "div", "li", "td", "h2", "pre", "section", "blockquote"])
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=6)
 TEXTS = st.lists(WORDS, min_size=1, max_size=4).map(lambda words: html.escape(" ".join(words)))
-INLINES = st.lists(
-    st.one_of(TEXTS, st.tuples(INLINE, TEXTS).map(lambda pair: f"<{pair[0]}> {pair[1]} </{pair[0]}>")),
-    min_size=1, max_size=4,
-).map(" ".join)  # fmt: skip
+STYLED = st.tuples(INLINE, TEXTS).map(lambda pair: f"<{pair[0]}> {pair[1]} </{pair[0]}>")
+INLINES = st.lists(st.one_of(TEXTS, STYLED), min_size=1, max_size=4).map(" ".join)
 BLOCKS = st.tuples(BLOCK, INLINES).map(lambda pair: f"<{pair[0]}>{pair[1]}</{pair[0]}>")
 
 

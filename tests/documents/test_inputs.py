@@ -25,7 +25,7 @@ def write(folder, *names, data=None):
 
 
 def sources(paths, **options):
-    found, problems = find(paths, **options)
+    found, _ = find(paths, **options)
     assert [entry.source for entry in found] == sorted({entry.source for entry in found})
     return [entry.source for entry in found]
 

@@ -57,7 +57,7 @@ def test_docstrings_of_public_objects():
         ("package.module.fallback", "function", "def fallback()", 20),
         ("package.module.other", "function", "def other(x)", 28),
     ]  # fmt: skip
-    assert found[1][4].endswith("\n\n    Indented.")
+    assert found[1][4].endswith("\n\nIndented.")
 
 
 @pytest.mark.parametrize("source", ["def f(:", "x = '\0'", "(" * 5000, "", "\ud800"])
@@ -108,7 +108,13 @@ def test_docstrings_equal_those_of_the_running_interpreter(tmp_path):
 
 @pytest.fixture(scope="module")
 def planned():
-    return plan_installation(600_000)
+    with pytest.MonkeyPatch.context() as patch:
+        # Some of the packages: looking at the files of all takes a second.
+        some = {"tilth", "click", "jinja2", "lxml", "numpy", "sqlglot"}
+        patch.setattr(installation, "needed_packages", lambda name: some)
+        first = plan_installation(600_000)
+        assert plan_installation(600_000) == first
+    return first
 
 
 def test_a_small_share_of_the_installation(planned):
@@ -118,7 +124,6 @@ def test_a_small_share_of_the_installation(planned):
     assert [unit.source for unit in units] == sorted({unit.source for unit in units})
     assert manifest["files"][0]["sha256"] == sha256_file(units[0].path)
     assert sysconfig.get_path("stdlib") not in json.dumps(manifest)
-    assert plan_installation(600_000) == planned
     for unit in units:
         parts = unit.source.split("/")
         assert not set(parts[:-1]) & {"site-packages", "__pycache__"}
@@ -176,7 +181,7 @@ def test_the_whole_is_large_enough_without_reading_it(monkeypatch):
     assert 30_000_000 <= manifest["bytes"] <= 44_000_000
     assert {unit.source for unit in units} >= {"stdlib/json/decoder.py", "stdlib/LICENSE.txt"}
     modules = [unit for unit in units if unit.format == "python"]
-    sample = modules[:: len(modules) // 60]
+    sample = modules[:: len(modules) // 40]
     docstrings = 0
     for unit in sample:
         with open(unit.path, encoding="utf-8", errors="replace") as file:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import os
 import platform
 import re
+import stat
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import PurePosixPath
 from typing import Any
 
 from tilth.documents.document import Problem
@@ -144,21 +144,28 @@ def _package(name: str, problems: list[Problem]) -> Iterator[_File]:
     files = metadata.files(name)
     if files is None:
         problems.append(Problem(name, "unreadable", "the package keeps no list of its files"))
-    for file in sorted(files or [], key=str):
+    for file in files or []:
         source = file.as_posix()
-        if ".." not in file.parts and not file.is_absolute():
-            yield from _file(str(file.locate()), source, _format(source), name)
+        outside = source.startswith("/") or ".." in source
+        if not outside and (form := _format(source)) is not None:
+            yield from _file(str(file.locate()), source, form, name)
 
 
 def _file(path: str, source: str, form: str | None, group: str) -> Iterator[_File]:
-    if form is not None and os.path.isfile(path) and (size := os.path.getsize(path)):
-        yield _File(os.path.abspath(path), source, form, group, size)
+    if form is not None:
+        try:
+            status = os.stat(path)
+        except OSError:  # listed, and removed since
+            return
+        if stat.S_ISREG(status.st_mode) and status.st_size:
+            yield _File(os.path.abspath(path), source, form, group, status.st_size)
 
 
 def _format(source: str) -> str | None:
-    path = PurePosixPath(source)
-    if path.parts[0].endswith((".dist-info", ".egg-info")):
-        return "text" if path.name in ("METADATA", "PKG-INFO") or _TEXT.match(path.name) else None
-    if path.suffix in _FORMATS:
-        return _FORMATS[path.suffix]
-    return "text" if path.suffix in ("", ".txt") and _TEXT.match(path.name) else None
+    name = source.rpartition("/")[2]
+    if source.split("/", 1)[0].endswith((".dist-info", ".egg-info")):
+        return "text" if name in ("METADATA", "PKG-INFO") or _TEXT.match(name) else None
+    extension = os.path.splitext(name)[1]
+    if extension in _FORMATS:
+        return _FORMATS[extension]
+    return "text" if extension in ("", ".txt") and _TEXT.match(name) else None

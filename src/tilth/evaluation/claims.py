@@ -38,10 +38,10 @@ Sums = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found. Numbers are NaN where there is none; `problem` then says why.
+    """What a comparison found. Numbers are NaN where there is none.
 
-    `interval_from`: how the interval was made. `examples`: per seed, 0 where the metric is one
-    number. `would_decide`: what would decide an undecided comparison.
+    `interval_from`: what the interval was made of. `examples`: per seed, 0 where the metric is one
+    number. `would_decide`: what an undecided comparison lacks; empty where it is decided.
     """
 
     method_value: float
@@ -52,9 +52,8 @@ class Comparison:
     verdict: str
     seeds: int
     examples: int
-    interval_from: str = ""
-    problem: str = ""
-    would_decide: str = ""
+    interval_from: str
+    would_decide: str
 
 
 def verdict(ci_low: float, ci_high: float, margin: float) -> str:
@@ -92,53 +91,66 @@ def compare(
     if paired:
         _check_pairs(method, baseline, *arms)
     values = [_values(arm) for arm in arms]
-    seeds = min(len(method), len(baseline))
-    drawn = is_mean and min((len(n) for arm in arms for n, _ in arm), default=0) > 1
-    examples = min(len(n) for arm in arms for n, _ in arm) if drawn else 0
-    means = [float(np.mean(v)) if len(v) else math.nan for v in values]
-
-    def result(center: float, low: float, high: float, source: str, problem: str) -> Comparison:
-        found = "undecided" if problem else verdict(low, high, margin)
-        return Comparison(
-            *means, center, low, high, found, seeds, examples, source, problem,
-            _would_decide(center, low, high, margin, seeds, examples, source)
-            if found == "undecided" and not problem else "",
-        )  # fmt: skip
-
-    effects = _effect(*_level(values, paired), direction, relative) if seeds else np.empty(0)
-    center = float(np.mean(effects)) if len(effects) else math.nan
-    if not np.isfinite(effects).all() or not seeds:
-        nothing = "not a number" if seeds else "there is no measurement"
-        return result(
-            math.nan, math.nan, math.nan, "none", f"a value is {nothing}" if seeds else nothing
-        )
-    back = math.expm1 if relative else float
-    if exact:
-        same = all(np.ptp(v) == 0 for v in values)
-        problem = "" if same else "values differ between seeds, so they are not exact"
-        return result(back(center), *(back(center) for _ in "ab"), "exact", problem)
+    levels = [_level(value, relative) for value in values]
+    seeds = min(map(len, values))
+    examples = min((len(top) for arm in arms for top, _ in arm), default=0) if is_mean else 0
+    examples = examples if examples > 1 else 0
+    center, problem, source = math.nan, "", "none"
     intervals: list[tuple[float, float]] = []
-    if seeds > 1 and (np.ptp(effects) > 0 or (not paired and any(np.ptp(v) > 0 for v in values))):
-        source = "seeds"
-        intervals.append(_t_interval(effects) if paired else _welch(*values, direction, relative))
-        if drawn:
-            source = "seeds and examples"
-            intervals.append(_bootstrap(*arms, direction, relative, paired, True))
-    elif drawn and examples >= MINIMUM_EXAMPLES:
-        source = "examples only: the same at every seed" if seeds > 1 else "examples only: one seed"
-        intervals.append(_influence_interval(*arms, center, direction, relative, paired))
-        intervals.append(_bootstrap(*arms, direction, relative, paired, False))
+    if not seeds:
+        problem = "there is no measurement"
+    elif not all(np.isfinite(level).all() for level in levels):
+        problem = "a value is not a finite number" + (" above 0" if relative else "")
     else:
-        source = "none"
-    problem = ""
-    if seeds < minimum_seeds:
-        problem = f"{seeds} seeds of at least {minimum_seeds}"
-    elif not intervals and drawn:
-        problem = f"the same at every seed, and {examples} examples of at least {MINIMUM_EXAMPLES}"
-    elif not intervals:
-        problem = "the same difference at every seed, and no values per example"
-    low, high = max(intervals, key=lambda i: i[1] - i[0], default=(math.nan, math.nan))
-    return result(back(center), back(low), back(high), source, problem)
+        center = direction * float(levels[0].mean() - levels[1].mean())
+        source, intervals, problem = _intervals(
+            arms, levels, center, direction, paired, relative, exact, examples
+        )
+        if seeds < minimum_seeds:
+            problem = f"{seeds} of at least {minimum_seeds} seeds"
+    low, high = max(intervals, key=lambda found: found[1] - found[0], default=(math.nan, math.nan))
+    center, low, high = (math.expm1(x) if relative else x for x in (center, low, high))
+    decided = "undecided" if problem else verdict(low, high, margin)
+    wanted = ""
+    if decided == "undecided":
+        wanted = problem or _would_decide(center, low, high, margin, seeds, examples, source)
+    means = (float(value.mean()) if len(value) else math.nan for value in values)
+    return Comparison(*means, center, low, high, decided, seeds, examples, source, wanted)
+
+
+def _intervals(
+    arms: Sequence[Sums],
+    levels: Sequence[np.ndarray],
+    center: float,
+    direction: int,
+    paired: bool,
+    relative: bool,
+    exact: bool,
+    examples: int,
+) -> tuple[str, list[tuple[float, float]], str]:
+    """What the intervals come from, the intervals, and why there is none."""
+    seeds = min(map(len, levels))
+    if exact:
+        same = all(np.ptp(level) == 0 for level in levels)
+        return "exact", [(center, center)], "" if same else "values differ by seed: not exact"
+    spread = [levels[0] - levels[1]] if paired else levels
+    noise = 1e-12 * max(float(np.abs(level).max()) for level in levels)
+    if seeds > 1 and any(np.ptp(level) > noise for level in spread):
+        found = [_t_interval(spread, direction)]
+        if not examples:
+            return "seeds", found, ""
+        found.append(_bootstrap(arms, direction, paired, relative))
+        return "seeds and examples", found, ""
+    if examples >= MINIMUM_EXAMPLES:
+        # Chance is in the examples alone; what seeds add to it is nothing.
+        first = [arm[:1] for arm in arms]
+        found = [_influence_interval(first, center, direction, paired, relative)]
+        found.append(_bootstrap(first, direction, paired, relative))
+        return "examples only, the same at every seed", found, ""
+    if examples:
+        reason = f"the same at every seed, and {examples} of at least {MINIMUM_EXAMPLES} examples"
+        return "none", [], reason
+    return "none", [], "the same difference at every seed, and no values per example"
 
 
 def _sums(values: Mapping[Any, Any]) -> Sums:
@@ -169,80 +181,55 @@ def _values(arm: Sums) -> np.ndarray:
         return np.array([top.sum() / bottom.sum() for top, bottom in arm])
 
 
-def _level(values: Sequence[np.ndarray], paired: bool) -> Sequence[np.ndarray]:
-    return values if paired else [np.atleast_1d(np.mean(v)) for v in values]
-
-
-def _effect(method: Any, baseline: Any, direction: int, relative: bool) -> Any:
-    """The oriented difference, or the logarithm of the factor."""
+def _level(values: np.ndarray, relative: bool) -> np.ndarray:
+    """The scale on which values are averaged and subtracted: factors by their logarithms."""
     if not relative:
-        return direction * (method - baseline)
+        return values
     with np.errstate(all="ignore"):
-        return direction * (np.log(method) - np.log(baseline))
+        return np.log(values)
 
 
-def _t_interval(effects: np.ndarray) -> tuple[float, float]:
+def _t_interval(parts: Sequence[np.ndarray], direction: int) -> tuple[float, float]:
+    """Of the mean of one part (pairs), or of the difference of the means of two (Welch)."""
     from scipy import stats
 
-    size = len(effects)
-    half = stats.t.ppf((1 + LEVEL) / 2, size - 1) * effects.std(ddof=1) / math.sqrt(size)
-    center = effects.mean()
-    return float(center - half), float(center + half)
-
-
-def _welch(
-    method: np.ndarray, baseline: np.ndarray, direction: int, relative: bool
-) -> tuple[float, float]:
-    from scipy import stats
-
-    if min(len(method), len(baseline)) < 2:
+    if min(map(len, parts)) < 2:
         return -math.inf, math.inf
-    left, right = (np.log(v) if relative else v for v in (method, baseline))
-    parts = [v.var(ddof=1) / len(v) for v in (left, right)]
-    freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (left, right)))
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(sum(parts))
-    center = direction * (left.mean() - right.mean())
-    return float(center - half), float(center + half)
+    shares = [float(part.var(ddof=1)) / len(part) for part in parts]
+    freedom = sum(shares) ** 2 / sum(
+        share**2 / (len(part) - 1) for share, part in zip(shares, parts)
+    )
+    center = direction * float(parts[0].mean() - (parts[1].mean() if len(parts) > 1 else 0.0))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(sum(shares))
+    return center - half, center + half
 
 
 def _influence_interval(
-    method: Sums, baseline: Sums, center: float, direction: int, relative: bool, paired: bool
+    arms: Sequence[Sums], center: float, direction: int, paired: bool, relative: bool
 ) -> tuple[float, float]:
     """A t interval over the examples of one seed, by what each adds to the ratio of sums."""
-    from scipy import stats
-
     parts = []
-    for top, bottom in (method[0], baseline[0]):
+    for ((top, bottom),) in arms:
         value = top.sum() / bottom.sum()
-        part = (top - value * bottom) / bottom.mean()
-        parts.append(direction * (part / value if relative else part))
-    size = min(len(part) for part in parts)
+        parts.append((top - value * bottom) / (bottom.mean() * (value if relative else 1.0)))
     if paired:
-        error = (parts[0] - parts[1]).std(ddof=1) / math.sqrt(size)
-    else:
-        error = math.sqrt(sum(part.var(ddof=1) / len(part) for part in parts))
-    half = stats.t.ppf((1 + LEVEL) / 2, size - 1) * error
-    return float(center - half), float(center + half)
+        parts = [parts[0] - parts[1]]
+    if all(np.ptp(part) == 0 for part in parts):
+        return center, center
+    low, high = _t_interval([part - part.mean() for part in parts], direction)
+    return center + low, center + high
 
 
 def _bootstrap(
-    method: Sums, baseline: Sums, direction: int, relative: bool, paired: bool, draw_seeds: bool
+    arms: Sequence[Sums], direction: int, paired: bool, relative: bool
 ) -> tuple[float, float]:
-    """The percentile interval over seeds, then examples; without `draw_seeds` of one seed."""
-    if not draw_seeds:
-        method, baseline = method[:1], baseline[:1]
-    left, seeds = _resampled(method, 1), len(method)
-    right = _resampled(baseline, 1 if paired else 2)
-    if paired:
-        drawn = np.take_along_axis(
-            _effect(left, right, direction, relative), _seed_draws(seeds, 1), axis=1
-        ).mean(axis=1)
-    else:
-        means = [
-            np.take_along_axis(arm, _seed_draws(arm.shape[1], number), axis=1).mean(axis=1)
-            for number, arm in ((1, left), (2, right))
-        ]
-        drawn = _effect(*means, direction, relative)
+    """The percentile interval over seeds, then examples. Pairs are drawn together."""
+    means = []
+    for number, arm in enumerate(arms):
+        stream = 0 if paired else number
+        levels = _level(_resampled(arm, stream), relative)
+        means.append(np.take_along_axis(levels, _seed_draws(len(arm), stream), 1).mean(axis=1))
+    drawn = direction * (means[0] - means[1])
     if not np.isfinite(drawn).all():
         return -math.inf, math.inf
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -291,18 +278,11 @@ def _would_decide(
     center: float, low: float, high: float, margin: float, seeds: int, examples: int, source: str
 ) -> str:
     """How much more of what the interval is made of would decide, if the difference stays."""
-    gap = max(center, center - margin if center > margin else margin - center) if center > 0 else (
-        margin - center
-    )  # fmt: skip
-    if margin < 0 or center <= 0:
-        gap = abs(center - margin)
-    half = max(high - center, center - low)
+    half, distance = max(high - center, center - low), max(center, abs(center - margin))
     what, have = ("examples", examples) if source.startswith("examples") else ("seeds", seeds)
-    if not math.isfinite(half) or gap <= 0:
-        return "a difference that is not at the edge itself"
-    need = math.ceil(have * (half / gap) ** 2)
-    if (what == "seeds" and need > 200) or need > 10**7:
-        return (
-            f"more than a thousandfold work: the difference is too near the edge ({need:,} {what})"
-        )
-    return f"about {max(need, have + 1):,} {what} in place of {have:,}, if the difference stays"
+    if not math.isfinite(half):
+        return "more examples: in some draws the metric has no value"
+    if distance == 0 or (half / distance) ** 2 > 100:
+        return f"more than 100 times the {what}: the difference is too near the edge"
+    need = max(have + 1, math.ceil(have * (half / distance) ** 2))
+    return f"about {need:,} {what} in place of {have:,}, if the difference stays"

@@ -1,3 +1,3 @@
-"""Batches to losses. `OBJECTIVES` maps a name to its class."""
+"""Objectives: how documents become rows, and rows become a loss. A literal table names them."""
 
 OBJECTIVES = {"causal": "tilth.objectives.causal:Causal"}

@@ -1,92 +1,73 @@
-"""Causal language modelling: each token is predicted from those before it.
+"""Causal language modelling: predict each token from those before it (Bengio et al., 2003).
 
-Radford et al. 2018 (Generative Pre-Training). Documents follow one another with `<|end|>` between
-them and are cut in rows of `length` tokens. Use it for decoders. In this first version attention
-sees across documents within a row; the loss counts every token of a row but the first. What does
-not fill a last row is left out and counted (`Rows.left_out`).
+Documents are joined with the end token, one before the first and one after each, and the stream is
+cut in rows of `length` targets (rows of joined documents: Brown et al., 2020). So each token, the
+first of a document and its end too, is a target once; the tail that fills no row is dropped and
+counted. Use it to learn from running text. Attention sees across documents in a row: a token may
+look at the end of a document that has nothing to do with it, and a document is cut wherever a row
+ends. Both cost little where documents are longer than a row; they cost more where they are short.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilth.errors import DataError
+from tilth.errors import UsageError
+from tilth.objectives.batch import Batch, Draws, Loss
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
-    from tilth.tokens.blocks import TokenBlocks
-
-
-@dataclass(frozen=True)
-class Rows:
-    """All rows of a data set: tokens (rows, length), and how many tokens filled no row."""
-
-    tokens: np.ndarray
-    left_out: int
+    from tilth.tokens.documents import TokenDocuments
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Input ids (rows, length), int64; how many targets they hold."""
+def cross_entropy_sum(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """- sum of log softmax(logits)[target], in nats. logits (..., vocabulary), targets (...)."""
+    import torch.nn.functional as F
 
-    tokens: torch.Tensor
-    targets: int
+    return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="sum")
+
+
+def joined(documents: TokenDocuments) -> np.ndarray:
+    """end d1 end d2 end ... dn end; only the first end where there is no document."""
+    kind = np.uint16 if documents.vocabulary <= 1 << 16 else np.uint32
+    end = np.array([documents.end], dtype=kind)
+    parts = [end]
+    for row in documents.tokens:
+        parts += [row.astype(kind, copy=False), end]
+    return np.concatenate(parts)
 
 
 class Causal:
-    """Next-token cross-entropy over rows of `length` tokens; `end` is the id between documents."""
+    """Next-token prediction on rows of `length` targets; the array `tokens` has length + 1."""
 
     name = "causal"
+    version = 1
 
-    def __init__(self, length: int = 256, end: int = 0) -> None:
+    def __init__(self, *, length: int = 256) -> None:
+        if length < 2:
+            raise UsageError(f"a row of {length} tokens teaches nothing", hint="length >= 2")
         self.length = length
-        self.end = end
 
     def parameters(self) -> dict[str, Any]:
-        return {"length": self.length, "end": self.end}
+        return {"length": self.length}
 
-    def rows(self, data: TokenBlocks) -> Rows:
-        """Documents joined and cut; a pure function of the data."""
-        flat, offsets = data.flat()
-        return rows_of(flat, offsets, self.length, self.end)
+    def prepare(self, documents: TokenDocuments, rng: Draws) -> Batch:
+        """Rows of the joined documents, in order. Nothing is drawn."""
+        stream = joined(documents)
+        rows, dropped = divmod(len(stream) - 1, self.length)
+        # Neighbouring rows share one token: the last target here is the first input there.
+        inputs = stream[: rows * self.length].reshape(rows, self.length)
+        last = stream[self.length : rows * self.length + 1 : self.length].reshape(rows, 1)
+        return Batch({"tokens": np.concatenate([inputs, last], axis=1)}, dropped)
 
-    def prepare(self, rows: np.ndarray) -> Batch:
-        """Some rows as a batch of tensors."""
+    def loss(self, model: PreTrainedModel, batch: Batch) -> Loss:
+        """Cross-entropy over all targets of the batch."""
         import torch
 
-        count = rows.shape[0] * (rows.shape[1] - 1)
-        return Batch(torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64)), count)
-
-    def loss(self, model: Any, batch: Batch) -> tuple[torch.Tensor, dict[str, torch.Tensor], int]:
-        """(sum of nats over all targets, its parts, number of targets).
-
-        The sum is returned so that a loop can divide by the targets of all that it accumulates.
-        """
-        import torch
-
-        logits = model(input_ids=batch.tokens, use_cache=False).logits
-        targets = batch.tokens[:, 1:].reshape(-1)
-        total = torch.nn.functional.cross_entropy(
-            logits[:, :-1].reshape(-1, logits.shape[-1]).float(), targets, reduction="sum"
-        )
-        return total, {"causal": total}, batch.targets
-
-
-def rows_of(flat: np.ndarray, offsets: np.ndarray, length: int, end: int) -> Rows:
-    """Insert `end` after every document and cut in rows."""
-    documents = len(offsets) - 1
-    joined = np.full(len(flat) + documents, end, dtype=flat.dtype)
-    places = np.ones(len(joined), dtype=bool)
-    places[offsets[1:] + np.arange(documents)] = False
-    joined[places] = flat
-    count = len(joined) // length
-    if count == 0:
-        raise DataError(
-            f"{len(joined)} tokens do not fill one row of {length}",
-            hint="more documents, or a shorter context",
-        )
-    return Rows(joined[: count * length].reshape(count, length), len(joined) - count * length)
+        rows = torch.from_numpy(batch["tokens"].astype(np.int64)).to(model.device)
+        logits = model(input_ids=rows[:, :-1], use_cache=False).logits
+        return Loss(cross_entropy_sum(logits, rows[:, 1:]), {}, rows[:, 1:].numel())

@@ -32,7 +32,7 @@ def _render(
     draw: Callable[[Axes], None],
 ) -> str:  # fmt: skip
     """One SVG element; `name` makes its ids unique in the page."""
-    settings = {
+    settings: Any = {
         "svg.hashsalt": "tilth",
         "svg.fonttype": "none",
         "text.parse_math": False,

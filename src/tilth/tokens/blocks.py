@@ -26,6 +26,7 @@ from tilth.store.digest import digest
 from tilth.store.manifest import NAME, read_manifest
 from tilth.store.write import atomic_write, read_json, write_json
 from tilth.tokens.bpe import encode, end_id
+from tilth.tokens.documents import TokenDocuments
 from tilth.types import Progress, silent
 
 if TYPE_CHECKING:
@@ -190,6 +191,17 @@ class TokenBlocks:
         row = number - int(self._starts[block])
         start, stop = column.offsets[row].as_py(), column.offsets[row + 1].as_py()
         return column.values[start:stop].to_numpy()
+
+    def select(self, numbers: Iterable[int]) -> TokenDocuments:
+        """Some documents, in the order asked for; their tokens stay views of the mapped files."""
+        chosen = list(numbers)
+        return TokenDocuments(
+            [self.ids[n] for n in chosen],
+            [self.document(n) for n in chosen],
+            self.vocabulary,
+            self.end,
+            [int(self.text_bytes[n]) for n in chosen],
+        )
 
     @cached_property
     def ids(self) -> list[str]:

@@ -96,7 +96,8 @@ class Gunzip(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._file.read(min(len(buffer), 1 << 20))
+        # What is whole before a damage is given first, so that the lines in it are not lost.
+        data = self._file.read1(len(buffer))
         buffer[: len(data)] = data
         self._read += len(data)
         if self._read > self._limit:
