@@ -43,7 +43,8 @@ def notice(rng: random.Random, sentences: int, width: int) -> list[str]:
     lines: list[str] = []
     while sentences > 0:
         taken = min(sentences, rng.randint(1, 4))
-        lines += textwrap.wrap(" ".join(rng.choices(SENTENCES, k=taken)), width) + [""]
+        lines += textwrap.wrap(" ".join(rng.choices(SENTENCES, k=taken)), width)
+        lines.append("")
         sentences -= taken
     return lines
 
@@ -139,7 +140,8 @@ def around_2002(rng: random.Random, title: str, author: str) -> tuple[list[str],
         "",
         "",
         *rng.choice([
-            [f"{rng.choice(NAMES)}, {rng.choice(NAMES)} and the Online", "Distributed Proofreading Team."],
+            [f"{rng.choice(NAMES)}, {rng.choice(NAMES)} and the Online",
+             "Distributed Proofreading Team."],
             [f"This eBook was produced by {rng.choice(NAMES)}."],
             [f"Produced by {rng.choice(NAMES)} and {rng.choice(NAMES)}"],
             [],
@@ -166,10 +168,11 @@ def around_2002(rng: random.Random, title: str, author: str) -> tuple[list[str],
 def proofreaders(rng: random.Random, title: str, author: str) -> tuple[list[str], list[str]]:
     """About 2004 to 2020: "THIS PROJECT GUTENBERG EBOOK", credits below it, the full licence."""
     number = rng.randint(10_000, 60_000)
+    mark = "\ufeff" if rng.random() < 0.2 else ""
+    banner = rng.choice(["The Project Gutenberg EBook of", "Project Gutenberg's"])
     rule = "START OF THIS" if rng.random() < 0.8 else "START OF THE"
     header = [
-        *(["\ufeff"] if rng.random() < 0.2 else []),
-        f"{rng.choice(['The Project Gutenberg EBook of ', 'Project Gutenberg' + chr(39) + 's '])}{title}, by {author}",
+        f"{mark}{banner} {title}, by {author}",
         "",
         "This eBook is for the use of anyone anywhere at no cost and with",
         "almost no restrictions whatsoever.  You may copy it, give it away or",
