@@ -2,6 +2,7 @@
 
 import datetime
 import decimal
+import gzip
 import json
 
 import pyarrow as pa
@@ -168,6 +169,16 @@ def test_json_lists_and_objects(read):
         ("in/broken.json", "damaged", 0),
         ("in/list.json", "no text column", 1),
     ]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "b.json", "c.jsonl.gz"])
+def test_a_file_without_any_text_is_one_problem(refuse_one, name):
+    records = [{"question": f"q{number}", "answer": 1} for number in range(50)]
+    data = json.dumps(records).encode() if name == "b.json" else lines(*records)
+    problem = refuse_one(name, gzip.compress(data) if name.endswith("gz") else data)
+    assert problem.reason == "no text column"
+    assert "columns: answer, question; name one by text_column" in problem.detail
+    assert "'theme'" in refuse_one(name, data, text_column="theme").detail
 
 
 def table(count=20):

@@ -52,7 +52,7 @@ def test_restricted_to_some_languages() -> None:
 
 
 def test_shared_labels_are_one_language() -> None:
-    model = load_model(())
+    model = load_model()
     assert len(set(model.labels)) == len(model.labels) <= len(model.priors)
 
 

@@ -76,7 +76,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Train:
-    """`tokens` = 0 takes `tokens_per_parameter` for each parameter, at most `epochs` of the data."""
+    """`tokens` = 0: `tokens_per_parameter` for each parameter, at most `epochs` of the data."""
 
     tokens: int = 0
     tokens_per_parameter: float = 2.0

@@ -172,9 +172,9 @@ def build(
     if isinstance(documents, (str, Path)):
         documents = [documents]
     resolved = folder / "plan.resolved.toml"
-    if folder.is_dir() and not resolved.is_file() and any(folder.iterdir()):
-        if {path.name for path in folder.iterdir()} - {".lock"}:
-            raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
+    inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if inside - {".lock"} and not resolved.is_file():
+        raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
     if plan is None:
         plan = load(resolved) if resolved.is_file() else Plan()
     mapper = construct("executor", EXECUTORS, executor, {"workers": workers})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,7 @@ def all_steps(
     model(folder, plan, progress)
     index(folder, plan, corpus, progress)
     evaluate(folder, plan, corpus, progress)
-    report(folder, corpus, installation)
+    report(folder, plan, corpus, installation)
 
 
 def curate(
@@ -149,13 +148,12 @@ def ngram(folder: Path, plan: Plan, progress: Progress) -> None:
         from tilth.models.ngram import NGram
 
         progress("n-gram model", 0, 0)
-        flat, offsets = TokenBlocks.open(folder / "tokens" / "train").flat()
-        trained = NGram.train(
-            flat, offsets, vocabulary=plan.tokens.vocabulary, order=plan.ngram.order
-        )
+        data = TokenBlocks.open(folder / "tokens" / "train")
+        flat, offsets = data.flat()
+        trained = NGram.train(flat, offsets, vocabulary=data.vocabulary, order=plan.ngram.order)
         trained.save(folder / "ngram")
 
-    made_from = [_tokens_digest(folder, "train"), vars(plan.ngram), plan.tokens.vocabulary]
+    made_from = [_tokens_digest(folder, "train"), vars(plan.ngram)]
     step(folder, "ngram", made_from, ["ngram"], work)
 
 
@@ -202,7 +200,7 @@ def evaluate(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> No
     step(folder, "evaluation", made_from, ["evaluation/held-out"], work)
 
 
-def report(folder: Path, corpus: Corpus, installation: dict[str, Any] | None) -> None:
+def report(folder: Path, plan: Plan, corpus: Corpus, installation: dict[str, Any] | None) -> None:
     """The report, from what the other steps left."""
     from tilth.report import write_report
     from tilth.store.write import read_json
@@ -219,7 +217,7 @@ def report(folder: Path, corpus: Corpus, installation: dict[str, Any] | None) ->
             folder / "report", corpus, evaluation, title=_title(folder), installation=installation
         )
 
-    made_from = [corpus.digest, evaluation, installation, sys.version_info[:2]]
+    made_from = [corpus.digest, evaluation, installation, plan.to_toml()]
     step(folder, "report", made_from, ["report"], work)
 
 

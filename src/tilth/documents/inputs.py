@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from tilth.documents.document import Problem
 from tilth.documents.formats import RECORDS
 from tilth.documents.formats.common import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, Refused
-from tilth.documents.formats.records import line_parts
+from tilth.documents.formats.records import first_records, line_parts, require_text
 from tilth.documents.sniff import GZIP, HEAD_BYTES, format_of
 from tilth.documents.walk import Found, find
 from tilth.types import Progress, silent
@@ -98,10 +98,10 @@ def _units(
         head = stream.read(HEAD_BYTES)
         if not head:
             raise Refused("empty")
-        name = file.source
+        # Some programs unpack a file and leave its name.
+        name = file.source[:-3] if file.source.lower().endswith(".gz") else file.source
         compressed = head.startswith(GZIP)
         if compressed:
-            name = name[:-3] if name.lower().endswith(".gz") else name
             head = _head_of_gzip(stream)
             options = {**options, "compression": "gzip"}
         form = format_of(name, head)
@@ -111,6 +111,8 @@ def _units(
                 raise Refused("unknown format", "a gzipped Parquet file: unpack it first")
             yield from _parquet_units(file, group, options, part_bytes)
             return
+        if form == "jsonl":
+            require_text(options.get("text_column"), first_records(head))
         stream.seek(0)
         if form == "jsonl" and not compressed:
             yield from _line_units(file, stream, group, options, part_bytes)

@@ -1,65 +1,138 @@
-"""Bits per byte of held-out documents: the measure that models with other tokenizers share.
+"""Bits per byte: how well a model predicts held-out text, comparable between tokenizers.
 
-Every document starts fresh after `<|end|>`; each of its tokens and its end are scored once, as the
-n-gram model scores them. A document longer than the context is read in windows that overlap by
-half, so every token but the first few has at least half a context before it.
+- sum of log2 p over all tokens, and the end of each document, divided by the bytes of the texts.
+Lower is better. What is scored is what the n-gram model scores: every token of a document and one
+end event, each document for itself, beginning after an end token. An empty document has one event
+and no bytes. Not comparable between different sets of texts, and blind to what is said.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from tilth.errors import DataError, UsageError
+from tilth.tokens.documents import TokenSource
+from tilth.types import Progress, silent
 
-def windows(length: int, context: int) -> list[tuple[int, int, int]]:
-    """(start, stop, first scored) over inputs 0..length-1; each position is scored once."""
-    found, scored, start = [], 0, 0
-    while scored < length:
-        start = min(start, max(0, length - context))
-        stop = min(length, start + context)
-        found.append((start, stop, scored))
-        scored, start = stop, start + max(1, context // 2)
-    return found
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
-def nats_per_document(
-    model: Any, flat: np.ndarray, offsets: np.ndarray, context: int, *, end: int = 0, rows: int = 16
-) -> np.ndarray:
-    """Negative log-probability of each document, its end counted, in nats."""
+class Window(NamedTuple):
+    """Inputs `start:stop` of a document; its targets from `first` on are scored here."""
+
+    start: int
+    stop: int
+    first: int
+
+
+def windows(targets: int, length: int, stride: int) -> list[Window]:
+    """Windows of at most `length` over a document of so many targets, each scored exactly once.
+
+    The first window scores all it sees; each later one moves on by `stride` and scores what is new,
+    so that a target has at least length - stride tokens before it (all, where there are fewer).
+    """
+    made = [Window(0, min(length, targets), 0)]
+    while made[-1].stop < targets:
+        done = made[-1].stop
+        stop = min(done + stride, targets)
+        made.append(Window(max(0, stop - length), stop, done))
+    return made
+
+
+def bits_per_byte(
+    model: PreTrainedModel,
+    data: TokenSource,
+    length: int = 256,
+    batch: int = 16,
+    *,
+    stride: int | None = None,
+    documents: Sequence[int] | None = None,
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Score documents (all, or the numbers given); JSON values.
+
+    `bits_per_byte`, `bits`, `bytes`, `tokens`, `end_events` (one a document, in `bits`), and
+    `per_document` with lists `ids`, `bits`, `bytes`, `tokens`. `length` is at most the model's
+    context, `stride` by default half of it; `batch` changes only the speed. Raises DataError where
+    there is no byte to score.
+    """
     import torch
 
-    work = []
-    for document in range(len(offsets) - 1):
-        count = int(offsets[document + 1] - offsets[document]) + 1
-        work += [(document, *window) for window in windows(count, context)]
-    # Equal lengths together: little padding. The order does not change a result's place.
-    work.sort(key=lambda item: (item[2] - item[1], item[0], item[1]))
-    result = np.zeros(len(offsets) - 1, dtype=np.float64)
-    with torch.inference_mode():
-        for begin in range(0, len(work), rows):
-            part = work[begin : begin + rows]
-            width = max(stop - start for _, start, stop, _ in part)
-            inputs = np.full((len(part), width), end, dtype=np.int64)
-            targets = np.full((len(part), width), -100, dtype=np.int64)
-            for row, (document, start, stop, first) in enumerate(part):
-                # The model reads end, t0 .. t(n-1) and is to say t0 .. t(n-1), end.
-                text = flat[offsets[document] : offsets[document + 1]]
-                whole = np.concatenate([[end], text, [end]])
-                inputs[row, : stop - start] = whole[start:stop]
-                targets[row, first - start : stop - start] = whole[first + 1 : stop + 1]
-            logits = model(input_ids=torch.from_numpy(inputs), use_cache=False).logits
-            losses = torch.nn.functional.cross_entropy(
-                logits.flatten(0, 1).float(), torch.from_numpy(targets).flatten(),
-                reduction="none", ignore_index=-100,
-            )  # fmt: skip
-            sums = losses.view(len(part), width).double().sum(dim=1).numpy()
-            np.add.at(result, [item[0] for item in part], sums)
-    return result
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and length > context:
+        raise UsageError(f"windows of {length:,} tokens, but the model's context is {context:,}")
+    stride = max(1, length // 2) if stride is None else stride
+    if length < 1 or batch < 1 or not 1 <= stride <= length:
+        raise UsageError("length and batch must be at least 1, stride from 1 to length")
+    if data.vocabulary > model.config.vocab_size:
+        raise DataError("the tokens come from a larger vocabulary than the model's")
+    numbers = list(range(len(data))) if documents is None else list(documents)
+    sizes = [int(data.text_bytes[number]) for number in numbers]
+    if sum(sizes) == 0:
+        raise DataError("there is no byte of text to score")
+    lengths = [int(data.lengths[number]) for number in numbers]
+    work = [
+        (window.stop - window.start, place, window)
+        for place, count in enumerate(lengths)
+        for window in windows(count + 1, length, stride)
+    ]
+    # Windows of like length together: little padding. The sort is stable, so the order is fixed.
+    work.sort(key=lambda entry: -entry[0])
+    bits = np.zeros(len(numbers))
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(work), batch):
+                part = work[start : start + batch]
+                places = [place for _, place, _ in part]
+                np.add.at(bits, places, _score(model, data, numbers, part))
+                progress("score", min(start + batch, len(work)), len(work))
+    finally:
+        model.train(was_training)
+    return {
+        "bits_per_byte": float(bits.sum()) / sum(sizes),
+        "bits": float(bits.sum()),
+        "bytes": sum(sizes),
+        "tokens": sum(lengths),
+        "end_events": len(numbers),
+        "per_document": {
+            "ids": data.select(numbers).ids,
+            "bits": bits.tolist(),
+            "bytes": sizes,
+            "tokens": lengths,
+        },
+    }
 
 
-def bits_per_byte(nats: np.ndarray, sizes: np.ndarray) -> float:
-    """Total nats of some documents over their total bytes, in bits."""
-    total = int(np.sum(sizes))
-    return float(np.sum(nats)) / math.log(2) / total if total else float("nan")
+def _score(
+    model: PreTrainedModel,
+    data: TokenSource,
+    numbers: Sequence[int],
+    part: Sequence[tuple[int, int, Window]],
+) -> np.ndarray:
+    """Bits of the scored targets of each window, float64."""
+    import torch
+
+    rows = np.full((len(part), part[0][0] + 1), data.end, dtype=np.int64)
+    scored = np.zeros((len(part), part[0][0]), dtype=bool)
+    for row, (size, place, window) in enumerate(part):
+        tokens = data.document(numbers[place])
+        # Position 0 of the framed document is the end token before it, the last the one after it;
+        # rows are filled with end tokens, which causal attention keeps from being seen.
+        start, stop = max(0, window.start - 1), min(len(tokens), window.stop)
+        shift = start + 1 - window.start
+        rows[row, shift : shift + stop - start] = tokens[start:stop]
+        scored[row, window.first - window.start : size] = True
+    inputs = torch.from_numpy(rows).to(model.device)
+    logits = model(input_ids=inputs[:, :-1], use_cache=False).logits.float()
+    nats = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), inputs[:, 1:].flatten(), reduction="none"
+    )
+    found = nats.view(len(part), -1).double().cpu().numpy()
+    return np.where(scored, found, 0.0).sum(axis=1) / math.log(2.0)

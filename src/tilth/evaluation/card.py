@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from tilth.data.sets import Source
 from tilth.errors import TilthError, nearest
 
 if TYPE_CHECKING:
@@ -111,14 +112,6 @@ class Invariant(NamedTuple):
 
     name: str
     holds: bool
-
-
-class Source(NamedTuple):
-    """Data that went into a result. `licence` is `not stated` where nobody says."""
-
-    name: str
-    digest: str
-    licence: str
 
 
 class ModelSource(NamedTuple):

@@ -29,7 +29,7 @@ from tilth.evaluation.card import Ratio
 LEVEL = 0.95
 DRAWS = 2000
 # More examples than this are averaged in as many random groups before they are drawn.
-GROUPS = 4096
+GROUPS = 2048
 # If all of five examples agree, a sign test at 5 % still says nothing; with six it does.
 MINIMUM_EXAMPLES = 6
 

@@ -1,56 +1,80 @@
-"""Continue a prompt with any `transformers` decoder: a short sampling loop over its own cache."""
+"""Continue a prompt with a model: temperature and top-k sampling (Fan, Lewis and Dauphin, 2018).
+
+A short loop over `transformers`' own cache, for looking at a model. For many prompts at a time, use
+the engine of the room `serving`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tilth.errors import LimitError, UsageError
+from tilth.tokens.bpe import decode, encode, end_id
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+
+def sample(
+    logits: torch.Tensor, temperature: float, top_k: int, generator: torch.Generator
+) -> torch.Tensor:
+    """One token id a row from logits (rows, vocabulary); temperature 0 takes the most likely."""
+    import torch
+
+    if temperature == 0:
+        return logits.argmax(-1)
+    values, ids = logits.float().topk(min(top_k, logits.shape[-1]), dim=-1)
+    chances = torch.softmax(values / temperature, dim=-1)
+    return ids.gather(-1, torch.multinomial(chances, 1, generator=generator)).squeeze(-1)
 
 
 def complete(
-    model: Any,
-    tokenizer: Any,
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
     prompt: str,
-    *,
     tokens: int = 64,
     temperature: float = 0.8,
     top_k: int = 50,
     seed: int = 0,
 ) -> str:
-    """The text that follows `prompt`, at most `tokens` tokens, without the prompt.
+    """The continuation of a prompt, without the prompt, as the beginning of a document.
 
-    temperature 0 takes the most likely token; otherwise one of the `top_k` most likely is drawn by
-    a generator of its own with `seed`. Raises LimitError with both numbers where prompt and answer
-    do not fit the model's context; nothing is cut.
+    It ends at the end token or after `tokens`. Raises LimitError where prompt and continuation do
+    not fit in the model's context: nothing is cut.
     """
     import torch
 
-    if temperature < 0:
-        raise UsageError(f"a temperature is at least 0, not {temperature}")
-    end = model.config.eos_token_id
-    ids = [end, *tokenizer.encode(prompt, add_special_tokens=False).ids]
-    context = model.config.max_position_embeddings
-    if len(ids) + tokens > context:
+    if temperature < 0 or top_k < 1 or tokens < 1:
+        raise UsageError("temperature must be 0 or more, top_k and tokens at least 1")
+    end = end_id(tokenizer)
+    ids = [end, *encode(tokenizer, [prompt])[0]]
+    context = getattr(model.config, "max_position_embeddings", None)
+    # The last token is only given back, never read.
+    if context is not None and len(ids) + tokens - 1 > context:
         raise LimitError(
-            f"the prompt has {len(ids)} tokens and {tokens} are wanted, but the model's context "
-            f"is {context}",
-            hint="shorten the prompt or ask for fewer tokens",
+            f"the prompt takes {len(ids):,} tokens and {tokens:,} are asked for; the model's "
+            f"context is {context:,}",
+            hint="a shorter prompt or fewer tokens",
         )
-    generator = torch.Generator().manual_seed(seed)
-    made: list[int] = []
-    cache, step = None, torch.tensor([ids])
-    with torch.inference_mode():
-        while len(made) < tokens:
-            out = model(input_ids=step, past_key_values=cache, use_cache=True)
-            cache, logits = out.past_key_values, out.logits[0, -1].float()
-            if temperature == 0:
-                token = int(logits.argmax())
-            else:
-                values, places = logits.topk(min(top_k, logits.numel()))
-                chances = torch.softmax(values / temperature, dim=0)
-                token = int(places[torch.multinomial(chances, 1, generator=generator)])
-            if token == end:
-                break
-            made.append(token)
-            step = torch.tensor([[token]])
-    return tokenizer.decode(made)
+    generator = torch.Generator(device=model.device).manual_seed(seed)
+    found: list[int] = []
+    fed = torch.tensor([ids], device=model.device)
+    cache = None
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            while len(found) < tokens:
+                answer = model(
+                    input_ids=fed, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+                cache = answer.past_key_values
+                fed = sample(answer.logits[:, -1], temperature, top_k, generator)[:, None]
+                if (token := int(fed)) == end:
+                    break
+                found.append(token)
+    finally:
+        model.train(was_training)
+    return decode(tokenizer, found)

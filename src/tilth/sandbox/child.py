@@ -213,8 +213,10 @@ class Child:
 
     def _stop(self) -> int:
         """Kill the child with its session; its exit code."""
+        if self._owner != os.getpid():
+            self._forget()
         process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
+        if process is None:
             return 0
         # Until it is waited for, its number cannot go to another process.
         with contextlib.suppress(ProcessLookupError, PermissionError):

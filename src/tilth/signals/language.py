@@ -158,22 +158,37 @@ class Model(NamedTuple):
 
 @functools.cache
 def load_model(languages: tuple[str, ...] = ()) -> Model:
-    """The model, loaded once in a process for each set of languages."""
+    """The model with all languages, or with some. Raises UsageError for an unknown one."""
+    return _restricted(_read_model(), languages) if languages else _read_model()
+
+
+@functools.cache
+def _read_model() -> Model:
     from py3langid.langid import MODEL_DIR, MODEL_FILE
     from py3langid.modelio import load_model as read
 
     weights, priors, classes, next_state, row, feature = read(MODEL_DIR / MODEL_FILE)
-    if unknown := sorted(set(languages) - set(classes)):
-        known = ", ".join(sorted(set(classes)))
-        raise UsageError(f"no language is called {unknown[0]!r}", hint=f"known: {known}")
-    chosen = [n for n, label in enumerate(classes) if not languages or label in languages]
-    labels = list(dict.fromkeys(classes[n] for n in chosen))
+    labels = list(dict.fromkeys(classes))
     return Model(
         next_state=np.asarray(next_state).reshape(-1, 256),
         row=np.asarray(row),
         feature=np.asarray(feature, dtype=np.int32),
-        weights=np.ascontiguousarray(np.asarray(weights)[:, chosen], dtype=np.float32),
-        priors=np.asarray(priors)[chosen].astype(np.float64),
+        weights=np.ascontiguousarray(weights, dtype=np.float32),
+        priors=np.asarray(priors, dtype=np.float64),
         labels=labels,
-        label_of=np.array([labels.index(classes[n]) for n in chosen]),
+        label_of=np.array([labels.index(label) for label in classes]),
+    )
+
+
+def _restricted(model: Model, languages: tuple[str, ...]) -> Model:
+    if unknown := sorted(set(languages) - set(model.labels)):
+        known = ", ".join(sorted(model.labels))
+        raise UsageError(f"no language is called {unknown[0]!r}", hint=f"known: {known}")
+    labels = [label for label in model.labels if label in languages]
+    chosen = [n for n, label in enumerate(model.label_of) if model.labels[label] in languages]
+    return model._replace(
+        weights=np.ascontiguousarray(model.weights[:, chosen]),
+        priors=model.priors[chosen],
+        labels=labels,
+        label_of=np.array([labels.index(model.labels[n]) for n in model.label_of[chosen]]),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 SMALL_PLAN = [
     "train.tokens=20000",
     "train.batch_tokens=512",
-    'model.size="20k"',
+    'model.size="26k"',
     "model.context=64",
     "tokens.vocabulary=400",
     "evaluate.queries=20",

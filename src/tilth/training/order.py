@@ -91,7 +91,7 @@ class RowOrder:
         """The documents of an epoch, permuted, in groups; one group where there is none."""
         order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.data))
         ends = np.cumsum(self.data.lengths[order])
-        cuts = np.flatnonzero(np.diff((ends - 1) // self.group_tokens)) + 1
+        cuts = np.flatnonzero(np.diff(np.maximum(ends - 1, 0) // self.group_tokens)) + 1
         return np.split(order, cuts)
 
 

@@ -11,11 +11,12 @@ does not depend on where a large file was cut.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tilth.documents.document import Problem
@@ -59,7 +60,7 @@ def text_column(asked: str | None, columns: Mapping[str, Any]) -> str:
             return name
     there = ", ".join(sorted(columns)[:20]) or "none"
     what = f"no text in a column {asked!r}" if asked else "no column holds the text"
-    raise Refused("no text column", f"{what}; columns: {there}")
+    raise Refused("no text column", f"{what}; columns: {there}; name one by text_column")
 
 
 def piece_of(unit: Unit, record: Mapping[str, Any], position: int, raw: bytes) -> Piece:
@@ -140,6 +141,26 @@ def _parse(data: bytes) -> tuple[dict[str, Any], int]:
     return record, damage
 
 
+def require_text(asked: str | None, records: Iterable[Mapping[str, Any]]) -> None:
+    """Raises Refused where none of the records has a text: one problem says more than thousands."""
+    first = None
+    for record in records:
+        try:
+            text_column(asked, record)
+            return
+        except Refused as refused:
+            first = first or refused
+    if first is not None:
+        raise first
+
+
+def first_records(head: bytes) -> Iterator[dict[str, Any]]:
+    """The objects among the whole lines of a JSON Lines file's first bytes."""
+    for line in head.split(b"\n")[:-1]:
+        with contextlib.suppress(Refused):
+            yield _parse(line.removeprefix(b"\xef\xbb\xbf").strip())[0]
+
+
 def read_json(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
     """A list of objects: a document for each; one object: one document.
 
@@ -154,6 +175,7 @@ def read_json(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
     except RecursionError:
         raise Refused("damaged", "JSON that is nested too deeply") from None
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        require_text(option(unit, "text_column"), value)
         for number, item in enumerate(value):
             raw = json.dumps(item, sort_keys=True).encode("ascii")
             try:

@@ -1,0 +1,55 @@
+"""The learning curve of a training: `curve.json` and `curve.svg`, the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tilth.store.write import write_bytes, write_json
+from tilth.training.loop import History
+
+LARGEST_PLOT = 2000
+
+
+def smooth(values: Sequence[float], half_life: float = 10.0) -> np.ndarray:
+    """Exponential mean, corrected for its start; `half_life` in points."""
+    keep = 0.5 ** (1.0 / half_life)
+    result = np.empty(len(values))
+    mean = weight = 0.0
+    for number, value in enumerate(values):
+        mean, weight = keep * mean + (1 - keep) * value, keep * weight + (1 - keep)
+        result[number] = mean / weight
+    return result
+
+
+def draw(history: History, *, title: str = "Training") -> bytes:
+    """An SVG: loss of each step, its smoothed line, and the learning rate below."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    points = history.points[:: max(1, len(history.points) // LARGEST_PLOT)]
+    tokens = [point.tokens for point in points]
+    losses = [point.loss for point in points]
+    with matplotlib.rc_context({"svg.hashsalt": "tilth", "svg.fonttype": "none"}):
+        figure = Figure(figsize=(7, 4.5), layout="constrained")
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+        above.plot(tokens, losses, color="0.75", linewidth=0.8, label="each step")
+        above.plot(tokens, smooth(losses), color="tab:green", label="smoothed")
+        above.set(ylabel="loss, nats per token", title=title)
+        above.legend(frameon=False)
+        below.plot(tokens, [point.learning_rate for point in points], color="tab:gray")
+        below.set(xlabel="tokens", ylabel="rate", ylim=(0, None))
+        sink = io.BytesIO()
+        figure.savefig(sink, format="svg", metadata={"Date": None, "Creator": None})
+    return sink.getvalue()
+
+
+def write_curve(folder: str | Path, history: History, **fields: Any) -> None:
+    """`curve.json` (the history, with `fields` beside it) and `curve.svg` in a folder."""
+    folder = Path(folder)
+    write_json(folder / "curve.json", {**fields, **history.to_dict()})
+    write_bytes(folder / "curve.svg", draw(history))
