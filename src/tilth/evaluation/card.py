@@ -53,7 +53,8 @@ class Card:
     kind of Task. `model_kind`: what `--model` takes, one of `MODEL_KINDS`. `part`: what a user
     types or names to apply the method without the comparison, as `transform headers`. `modules`:
     where the method lives; a change there makes a result stale. `arxiv`: only where sure.
-    `simulated`: what is made by code with known truth, empty where all data are real.
+    `simulated`: what is made by code with known truth, empty where all data are real. `when`,
+    `when_not`, `not_covered`: sentences for the page of the method, ours too.
     """
 
     slug: str
@@ -67,6 +68,9 @@ class Card:
     model_kind: str = "none"
     arxiv: str | None = None
     simulated: str = ""
+    when: str = ""
+    when_not: str = ""
+    not_covered: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,9 @@ GROUPS = 2048
 # If all of five examples agree, a sign test at 5 % still says nothing; with six it does.
 MINIMUM_EXAMPLES = 6
 
+# Numerators and denominators of each seed; what an interval is made of, its ends.
 Sums = list[tuple[np.ndarray, np.ndarray]]
+Interval = tuple[str, float, float]
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def compare(
     examples = min((len(top) for arm in arms for top, _ in arm), default=0) if is_mean else 0
     examples = examples if examples > 1 else 0
     center, problem, source = math.nan, "", "none"
-    intervals: list[tuple[float, float]] = []
+    intervals: list[Interval] = []
     if not seeds:
         problem = "there is no measurement"
     elif not all(np.isfinite(level).all() for level in levels):
@@ -108,12 +110,14 @@ def compare(
         )
         if seeds < minimum_seeds:
             problem = f"{seeds} of at least {minimum_seeds} seeds"
-    low, high = max(intervals, key=lambda found: found[1] - found[0], default=(math.nan, math.nan))
+    none = ("seeds", math.nan, math.nan)
+    widest, low, high = max(intervals, key=lambda found: found[2] - found[1], default=none)
     center, low, high = (math.expm1(x) if relative else x for x in (center, low, high))
     decided = "undecided" if problem else verdict(low, high, margin)
     wanted = ""
     if decided == "undecided":
-        wanted = problem or _would_decide(center, low, high, margin, seeds, examples, source)
+        have = seeds if widest == "seeds" else examples
+        wanted = problem or _would_decide(center, low, high, margin, widest, have)
     means = (float(value.mean()) if len(value) else math.nan for value in values)
     return Comparison(*means, center, low, high, decided, seeds, examples, source, wanted)
 
@@ -127,25 +131,29 @@ def _intervals(
     relative: bool,
     exact: bool,
     examples: int,
-) -> tuple[str, list[tuple[float, float]], str]:
+) -> tuple[str, list[Interval], str]:
     """What the intervals come from, the intervals, and why there is none."""
     seeds = min(map(len, levels))
     if exact:
         same = all(np.ptp(level) == 0 for level in levels)
-        return "exact", [(center, center)], "" if same else "values differ by seed: not exact"
+        return (
+            "exact",
+            [("seeds", center, center)],
+            "" if same else "values differ by seed: not exact",
+        )
     spread = [levels[0] - levels[1]] if paired else levels
     noise = 1e-12 * max(float(np.abs(level).max()) for level in levels)
     if seeds > 1 and any(np.ptp(level) > noise for level in spread):
-        found = [_t_interval(spread, direction)]
+        found = [("seeds", *_t_interval(spread, direction))]
         if not examples:
             return "seeds", found, ""
-        found.append(_bootstrap(arms, direction, paired, relative))
+        found.append(("examples", *_bootstrap(arms, direction, paired, relative)))
         return "seeds and examples", found, ""
     if examples >= MINIMUM_EXAMPLES:
         # Chance is in the examples alone; what seeds add to it is nothing.
         first = [arm[:1] for arm in arms]
-        found = [_influence_interval(first, center, direction, paired, relative)]
-        found.append(_bootstrap(first, direction, paired, relative))
+        found = [("examples", *_influence_interval(first, center, direction, paired, relative))]
+        found.append(("examples", *_bootstrap(first, direction, paired, relative)))
         return "examples only, the same at every seed", found, ""
     if examples:
         reason = f"the same at every seed, and {examples} of at least {MINIMUM_EXAMPLES} examples"
@@ -189,10 +197,15 @@ def _level(values: np.ndarray, relative: bool) -> np.ndarray:
         return np.log(values)
 
 
+def _quantile(freedom: float) -> float:
+    """Student's t quantile of the level, two-sided."""
+    from scipy import special
+
+    return float(special.stdtrit(freedom, (1 + LEVEL) / 2))
+
+
 def _t_interval(parts: Sequence[np.ndarray], direction: int) -> tuple[float, float]:
     """Of the mean of one part (pairs), or of the difference of the means of two (Welch)."""
-    from scipy import stats
-
     if min(map(len, parts)) < 2:
         return -math.inf, math.inf
     shares = [float(part.var(ddof=1)) / len(part) for part in parts]
@@ -200,7 +213,7 @@ def _t_interval(parts: Sequence[np.ndarray], direction: int) -> tuple[float, flo
         share**2 / (len(part) - 1) for share, part in zip(shares, parts)
     )
     center = direction * float(parts[0].mean() - (parts[1].mean() if len(parts) > 1 else 0.0))
-    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * math.sqrt(sum(shares))
+    half = _quantile(freedom) * math.sqrt(sum(shares))
     return center - half, center + half
 
 
@@ -244,10 +257,10 @@ def _expanded_tail(examples: int) -> float:
     Percentile intervals are too short by the factor sqrt((n - 1) / n) and by the normal quantile
     in place of t's; Hesterberg (2015), "What teachers should know about the bootstrap".
     """
-    from scipy import stats
+    from scipy import special
 
-    quantile = stats.t.ppf((1 + LEVEL) / 2, examples - 1) * math.sqrt(examples / (examples - 1))
-    return float(stats.norm.cdf(-quantile))
+    quantile = _quantile(examples - 1) * math.sqrt(examples / (examples - 1))
+    return float(special.ndtr(-quantile))
 
 
 def _resampled(arm: Sums, stream: int) -> np.ndarray:
@@ -289,11 +302,10 @@ def _seed_draws(seeds: int, stream: int) -> np.ndarray:
 
 
 def _would_decide(
-    center: float, low: float, high: float, margin: float, seeds: int, examples: int, source: str
+    center: float, low: float, high: float, margin: float, what: str, have: int
 ) -> str:
     """How much more of what the interval is made of would decide, if the difference stays."""
     half, distance = max(high - center, center - low), max(center, abs(center - margin))
-    what, have = ("examples", examples) if source.startswith("examples") else ("seeds", seeds)
     if not math.isfinite(half):
         return "more examples: in some draws the metric has no value"
     if distance == 0 or (half / distance) ** 2 > 100:

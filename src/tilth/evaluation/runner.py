@@ -69,7 +69,8 @@ def run_system(
     runs: list[dict[str, Any]] = []
     invariants: list[Invariant] = []
     spent: dict[str, list[Measured]] = {arm: [] for arm in system.ARMS}
-    sources: dict[str, set[tuple]] = {"data": set(), "models": set()}
+    given = set(data.sources) if data is not None else set()
+    sources: dict[str, set[tuple]] = {"data": given, "models": set()}
     driver = "none"
     for number, seed in enumerate(seeds):
         progress(f"{system.CARD.slug}: seeds", number, len(seeds))
@@ -312,7 +313,7 @@ def _judge(
 
 def _number(value: float) -> float | None:
     """JSON has no NaN: null. Ten digits, so that the last bits of a sum do not show."""
-    return float(f"{value:.10g}") if math.isfinite(value) else None
+    return float(f"{value:.10g}") + 0.0 if math.isfinite(value) else None
 
 
 def _versions() -> dict[str, str]:

@@ -23,7 +23,7 @@ import re
 import unicodedata
 from array import array
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import Any
@@ -34,7 +34,10 @@ from tilth.errors import DataError, UsageError
 from tilth.store.digest import digest_value
 
 # Invisible guides inside words: soft hyphen, joiners, word joiner, byte order mark, selectors.
-GUIDES = "\u00ad\u034f\u061c\u180b-\u180e\u200c-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff\U000e0100-\U000e01ef"
+GUIDES = (
+    "\u00ad\u034f\u061c\u180b-\u180e\u200c-\u200f\u2060-\u2064\ufe00-\ufe0f\ufeff"
+    "\U000e0100-\U000e01ef"
+)
 
 # Scripts that are written without blanks, and Korean, whose words carry endings.
 DENSE = (
@@ -109,9 +112,10 @@ class Words:
         pieces = (piece for word in _word(text).findall(text) for piece in pieces_of(word))
         return [term for term, _, _ in pieces if term not in self.stop_words]
 
-    def spans(self, text: str) -> list[Piece]:
+    def spans(self, text: str, only: Collection[str] | None = None) -> list[Piece]:
         """(term, start, stop) as `terms` gives them, with where they stand in the text as it is.
 
+        `only` leaves out all other terms, which is faster than to do so afterwards.
         Words are folded one by one here, so for text that is not in NFKC a term may differ from
         `terms` where normalization changes what belongs to a word.
         """
@@ -120,8 +124,11 @@ class Words:
         for match in _word(text).finditer(text):
             word, at = match[0], match.start()
             if word not in known:
-                pieces = pieces_of(word)
-                known[word] = [piece for piece in pieces if piece[0] not in self.stop_words]
+                known[word] = [
+                    piece
+                    for piece in pieces_of(word)
+                    if piece[0] not in self.stop_words and (only is None or piece[0] in only)
+                ]
             found += [(term, at + start, at + stop) for term, start, stop in known[word]]
         return found
 
@@ -160,7 +167,7 @@ class Words:
         return TermCounts(terms, term, text_number, counts, lengths)
 
     def _expand(self, words: dict[str, int]) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """The sorted terms of all words, and which of them word i has: flat[starts[i]:starts[i+1]]."""
+        """The sorted terms of all words; word i has the terms `flat[starts[i] : starts[i + 1]]`."""
         numbers: defaultdict[str, int] = defaultdict(count().__next__)
         starts, flat = np.zeros(len(words) + 1, np.int64), array("q")
         for place, word in enumerate(words, start=1):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 
 from tilth.errors import DamagedError
@@ -27,9 +28,7 @@ from tilth.retrieval.strings import SortedStrings
 from tilth.store.write import atomic_write
 
 FILES = ("ids", "id_offsets", "terms", "term_offsets", "starts", "documents", "counts", "lengths")
-DTYPES = dict(
-    zip(FILES, ("uint8", "int64", "uint8", "int64", "int64", "int32", "int32", "int64"))
-)
+DTYPES = dict(zip(FILES, ("uint8", "int64", "uint8", "int64", "int64", "int32", "int32", "int64")))
 
 
 @dataclass
@@ -72,6 +71,15 @@ class Segment:
             counted.lengths,
         )
 
+    def frequency(self, places: np.ndarray) -> np.ndarray:
+        """How many live documents hold each term, by its place; 0 for place -1."""
+        if not self.live.all():
+            return _live_frequency(places, self.starts, self.documents, self.live)
+        found = np.zeros(len(places), np.int64)
+        known = places[places >= 0]
+        found[places >= 0] = self.starts[known + 1] - self.starts[known]
+        return found
+
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays by the names of `FILES`."""
         strings = (self.ids.data, self.ids.offsets, self.terms.data, self.terms.offsets)
@@ -81,8 +89,8 @@ class Segment:
 def merged(segments: Sequence[Segment]) -> Segment:
     """One segment with all live documents of several, whose ids are all different."""
     ids, row_maps = _united([segment.ids for segment in segments], [s.live for s in segments])
-    held = [np.diff(segment.starts) > 0 for segment in segments]
-    terms, term_maps = _united([segment.terms for segment in segments], held)
+    tables = [segment.terms for segment in segments]
+    terms, term_maps = _united(tables, [np.ones(len(table), np.bool_) for table in tables])
     lengths = np.zeros(len(ids), np.int64)
     keys, counts = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
     for segment, rows, numbers in zip(segments, row_maps, term_maps):
@@ -127,6 +135,19 @@ def _united(
     return united, maps
 
 
+@numba.njit(cache=True, nogil=True)
+def _live_frequency(
+    places: np.ndarray, starts: np.ndarray, documents: np.ndarray, live: np.ndarray
+) -> np.ndarray:
+    found = np.zeros(len(places), np.int64)
+    for number in range(len(places)):
+        place = places[number]
+        if place >= 0:
+            for entry in range(starts[place], starts[place + 1]):
+                found[number] += live[documents[entry]]
+    return found
+
+
 class Postings:
     """The segments of one index. Not to be changed while another thread reads it."""
 
@@ -155,8 +176,9 @@ class Postings:
             self.total_length -= int(segment.lengths[rows].sum())
         # A segment that is mostly removed documents would cost more to read than to copy.
         self.segments = [
-            segment if 2 * np.count_nonzero(segment.live) >= len(segment.live) else merged([segment])
+            segment if 2 * segment.live.sum() >= len(segment.live) else merged([segment])
             for segment in self.segments
+            if segment.live.any()
         ]
 
     def add(self, segment: Segment) -> None:

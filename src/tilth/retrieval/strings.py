@@ -60,9 +60,7 @@ def _joined(strings: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _compare(
-    data: np.ndarray, start: int, stop: int, other: np.ndarray, at: int, end: int
-) -> int:
+def _compare(data: np.ndarray, start: int, stop: int, other: np.ndarray, at: int, end: int) -> int:
     """-1, 0 or 1: the first piece of bytes comes before, equals or comes after the second."""
     while start < stop and at < end:
         if data[start] != other[at]:

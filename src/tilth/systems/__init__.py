@@ -1,1 +1,30 @@
+"""Systems: one module a paper, with its card, arms, claims and invariants.
 
+`SYSTEMS` is literal: slug -> module. Packages outside tilth add theirs by an entry point in the
+group `tilth.systems`. No module is imported until its slug is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from tilth import lookup
+from tilth.errors import UsageError, nearest
+
+SYSTEMS = {
+    "spgc": "tilth.systems.spgc",
+}
+
+
+def names() -> dict[str, str]:
+    """All slugs with their modules, tilth's own and those of other packages."""
+    return lookup.names("systems", SYSTEMS)
+
+
+def load_system(slug: str) -> Any:
+    """The module of a system; see `evaluation.card.System`. Raises UsageError, nearest slug."""
+    known = SYSTEMS if slug in SYSTEMS else names()
+    if slug not in known:
+        raise UsageError(f"no system is called {slug!r}", hint=nearest(slug, known))
+    return importlib.import_module(known[slug])

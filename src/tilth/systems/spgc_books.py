@@ -1,19 +1,31 @@
-"""The books of the system `spgc`: novels with planted headers, and files as they are served."""
+"""The books of the system `spgc`: texts with planted headers, and files as they are served."""
 
 from __future__ import annotations
 
-import gzip
+import functools
 import random
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tilth.corpus.transforms.headers import StripHeaders
+from tilth.corpus.transforms.repair import Repair
+from tilth.data.sets import SetPath, find_set
+from tilth.documents.document import Document
+from tilth.documents.inputs import plan
+from tilth.documents.read import read_unit
 from tilth.errors import DataError
 from tilth.evaluation.card import Prepared, Source
-from tilth.store.cache import data_folders
-from tilth.store.digest import digest, sha256_file
 from tilth.systems.planted_headers import plant
+
+# Shorter texts get no header planted.
+LEAST_LINES = 100
+SHORT_TITLE = "A Story"
+LONG_TITLE = (
+    "The Life and Adventures of a Man of No Means, with His Journey to the North and What Befell "
+    "Him There"
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +38,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Planted books; real files; an excerpt and an author for each book with a companion."""
+    """Planted books; real files; excerpts, and who wrote each (at least two by everyone)."""
 
     planted: list[Planted]
     real: list[str]
@@ -34,82 +46,84 @@ class Inputs:
     authors: list[str]
 
 
-def prepare(scale: str, data: Any, seed: int, books: int) -> Prepared:
+def prepare(scale: str, data: SetPath | None, seed: int, books: int) -> Prepared:
     """What the arms of one seed share; see the system."""
     if scale == "smoke":
-        texts, authors, real, sources = _made_books(), [f"A{n // 2}" for n in range(8)], [], ()
+        documents, sources = _made_books(), []
     elif data is not None:
-        texts = [document.text for document in data.documents()][:books]
-        authors, real, sources = [""] * len(texts), texts, tuple(data.sources)
+        documents, sources = list(documents_of(data.path)), [data]
     else:
-        texts, authors, sources = _novels(books)
-        real, source = _real_files()
-        sources = (*sources, source)
+        sources = [find_set("books_en"), find_set("books_pg_raw")]
+        documents = [document for place in sources for document in documents_of(place.path)]
+    is_real = [StripHeaders().edit(d.text)[0].metadata != {} for d in documents]
+    chosen = [
+        document
+        for document, real in zip(documents, is_real)
+        if not real and document.text.count("\n") >= LEAST_LINES
+    ][:books]
+    if len(chosen) < 2:
+        raise DataError(
+            f"at least two texts of {LEAST_LINES} lines without a header of Project Gutenberg "
+            "are needed"
+        )
     planted = []
-    for number, text in enumerate(texts):
+    for number, document in enumerate(chosen):
         rng = random.Random(f"{seed} {number}")
-        body = excerpt(text, round(200 * 20 ** rng.random()), rng)
-        title = rng.choice(["A Story", "The House", "The Life and Adventures of a Man of No Means, "
-                            "with His Journey to the North and What Befell Him There"])  # fmt: skip
+        body = excerpt(document.text, round(200 * 20 ** rng.random()), rng)
+        title = rng.choice([SHORT_TITLE, LONG_TITLE])
         planted.append(Planted(*plant(body, title, f"Author {number}", number + seed, rng)))
-    shared = Counter(author for author in authors if author)
-    chosen = [number for number, author in enumerate(authors) if shared[author] > 1]
-    excerpts = [
-        "\n".join(excerpt(texts[number], 1000, random.Random(f"author {seed} {number}")))
-        for number in chosen
-    ]
-    real = real or [book.text for book in planted]
-    return Prepared(Inputs(planted, real, excerpts, [authors[n] for n in chosen]), data=sources)
+    real_texts = [document.text for document, real in zip(documents, is_real) if real]
+    return Prepared(
+        Inputs(planted, real_texts or [book.text for book in planted], *_authors(chosen, seed)),
+        data=tuple(Source(place.name, place.digest, place.licence) for place in sources),
+    )
+
+
+@functools.lru_cache(maxsize=4)
+def documents_of(path: Path) -> tuple[Document, ...]:
+    """The plain texts below a path, repaired as `tilth build` does it; read once for all seeds."""
+    repair, documents = Repair(), []
+    for unit in plan(path)[0]:
+        for found in read_unit(unit):
+            if isinstance(found, Document) and found.format in ("text", "record"):
+                (result,) = repair.edit(found.text)
+                documents.append(replace(found, text=result.text))
+    return tuple(documents)
 
 
 def excerpt(text: str, lines: int, rng: random.Random) -> list[str]:
     """Some lines in a row, without blank ones at both ends."""
     found = text.split("\n")
-    start = rng.randrange(max(1, len(found) - lines))
+    start = rng.randrange(max(1, len(found) - lines + 1))
     return "\n".join(found[start : start + lines]).strip("\n").split("\n")
 
 
-def _made_books() -> list[str]:
+def _authors(documents: list[Document], seed: int) -> tuple[list[str], list[str]]:
+    """1,000 lines of each book whose author wrote another; without authors, halves of texts."""
+    named = [(str(d.metadata.get("author") or ""), d.text) for d in documents]
+    counts = Counter(author for author, _ in named if author)
+    pairs = [(author, text) for author, text in named if counts[author] > 1]
+    if not pairs:
+        for document in documents[:40]:
+            middle = document.text.find("\n", len(document.text) // 2)
+            pairs += [(document.id, document.text[:middle]), (document.id, document.text[middle:])]
+    texts = []
+    for number, (_, text) in enumerate(pairs):
+        texts.append("\n".join(excerpt(text, 1000, random.Random(f"author {seed} {number}"))))
+    return texts, [author for author, _ in pairs]
+
+
+def _made_books() -> list[Document]:
     """Eight books of four authors who each like some words more than others do."""
     rng = random.Random(0)
-    vocabulary = [
-        "".join(rng.choices("abcdefghilmnoprstu", k=rng.randint(2, 9))) for _ in range(300)
-    ]
+    letters = "abcdefghilmnoprstu"
+    vocabulary = ["".join(rng.choices(letters, k=rng.randint(2, 9))) for _ in range(300)]
     books = []
     for number in range(8):
         liking = random.Random(number // 2)
         weights = [liking.paretovariate(1) for _ in vocabulary]
         lines = (" ".join(rng.choices(vocabulary, weights, k=10)) + "." for _ in range(260))
-        books.append("\n".join(line if n % 9 else "" for n, line in enumerate(lines)))
+        text = "\n".join(line if n % 9 else "" for n, line in enumerate(lines))
+        metadata: dict[str, Any] = {"author": f"A{number // 2}"}
+        books.append(Document(f"made {number}", text, metadata=metadata))
     return books
-
-
-def _file(name: str) -> Path:
-    for folder in data_folders():
-        if (folder / name).exists():
-            return folder / name
-    raise DataError(f"the data set {name.split('/')[0]!r} is not here", hint="tilth data")
-
-
-def _novels(books: int) -> tuple[list[str], list[str], tuple[Source, ...]]:
-    import pyarrow.parquet as pq
-
-    path = _file("books_en/books.parquet")
-    table = pq.read_table(path, columns=["author", "text"]).slice(0, books)
-    source = Source("books_en", sha256_file(path)[:32], "public domain texts, no licence stated")
-    return table["text"].to_pylist(), table["author"].to_pylist(), (source,)
-
-
-def _real_files() -> tuple[list[str], Source]:
-    folder = _file("books_pg_raw")
-    paths = sorted(folder.rglob("*.txt.gz"))
-    texts = []
-    for path in paths:
-        raw = gzip.decompress(path.read_bytes())
-        try:
-            text = raw.decode("utf-8")
-        except UnicodeDecodeError:
-            text = raw.decode("latin-1")
-        texts.append(text.replace("\r\n", "\n"))
-    name = digest(*(sha256_file(path) for path in paths))
-    return texts, Source("books_pg_raw", name, "public domain in the US, with the PG licence")

@@ -171,7 +171,7 @@ class TokenBlocks:
 
     @classmethod
     def open(cls, folder: str | Path) -> TokenBlocks:
-        """Raises DamagedError where the folder is unfinished, DataError where it is another kind."""
+        """Raises DamagedError where the folder is unfinished, DataError for another kind of it."""
         manifest = read_manifest(folder)
         if manifest is None:
             raise DamagedError("unfinished: there is no manifest", where=str(folder))

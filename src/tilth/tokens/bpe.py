@@ -114,7 +114,7 @@ def save(tokenizer: Tokenizer, folder: str | Path) -> None:
 
 
 def load(folder: str | Path) -> Tokenizer:
-    """The tokenizer in a folder. Raises DataError where there is none, DamagedError if unreadable."""
+    """The tokenizer in a folder. DataError where there is none, DamagedError if unreadable."""
     from tokenizers import Tokenizer
 
     path = Path(folder) / FILES[0]

@@ -52,7 +52,7 @@ class State:
 
     step: int = 0
     tokens: int = 0
-    cursor: Cursor = Cursor()
+    cursor: Cursor = field(default_factory=Cursor)
     points: list[Point] = field(default_factory=list)
 
 

@@ -183,21 +183,27 @@ def _without_blank_ends(lines: Sequence[str], kept: list[int]) -> list[int]:
 
 def _keep(lines: Sequence[str], kept: Sequence[int], metadata: dict[str, Any]) -> Edited:
     """The kept lines as one text with one verbatim span for each run of lines."""
-    ends = [0]
-    for number, line in enumerate(lines):
-        ends.append(ends[-1] + len(line.encode()) + (number < len(lines) - 1))
-    spans: list[Span] = []
-    at = 0
-    pieces = []
+    runs: list[list[int]] = []
     for number in kept:
-        size = ends[number + 1] - ends[number]
-        pieces.append(lines[number] + ("\n" if number < len(lines) - 1 else ""))
-        if size == 0:
-            continue
-        if spans and spans[-1].parent_stop == ends[number]:
-            last = spans.pop()
-            spans.append(Span(last.start, at + size, last.parent_start, ends[number + 1]))
+        if runs and runs[-1][1] == number:
+            runs[-1][1] += 1
         else:
-            spans.append(Span(at, at + size, ends[number], ends[number + 1]))
-        at += size
+            runs.append([number, number + 1])
+    spans: list[Span] = []
+    pieces: list[str] = []
+    at = parent_at = reached = 0
+    for first, stop in runs:
+        parent_at += len(_joined(lines, reached, first).encode())
+        piece = _joined(lines, first, stop)
+        size = len(piece.encode())
+        if size:
+            spans.append(Span(at, at + size, parent_at, parent_at + size))
+        pieces.append(piece)
+        at, parent_at, reached = at + size, parent_at + size, stop
     return Edited("".join(pieces), spans, metadata)
+
+
+def _joined(lines: Sequence[str], first: int, stop: int) -> str:
+    """Some lines as they stand in the text; only its last line has no line end."""
+    text = "\n".join(lines[first:stop])
+    return text + "\n" if first < stop < len(lines) else text

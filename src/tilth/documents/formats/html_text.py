@@ -79,7 +79,9 @@ def visible_text(data: bytes, charset: str | None = None) -> dict[str, Any]:
     try:
         root = etree.fromstring(text.replace("\0", "\ufffd").encode("utf-8", "replace"), parser)
     except etree.XMLSyntaxError as error:
-        # This parser recovers from all but one thing, which it reports without a name.
+        if error.code == etree.ErrorTypes.ERR_DOCUMENT_EMPTY:  # older versions of the parser
+            return page
+        # This parser recovers from everything else but a lack of memory, which it does not name.
         raise MemoryError from error
     for entry in parser.error_log.filter_from_fatals():
         raise LimitError(entry.message.strip())
