@@ -55,7 +55,7 @@ def test_the_report_measures_the_model_beside_the_ngram_model(built):
     assert len(report["evaluation"]["curve"]) >= 3
     assert 0 <= report["evaluation"]["search"]["lexical"]["R@10"] <= 1
     html = (built.folder / "report" / "report.html").read_text("utf-8")
-    assert "not measured yet" in html and "n-gram" in html or "5-gram" in html
+    assert ("not measured yet" in html and "n-gram" in html) or "5-gram" in html
     assert len(built.first_screen()) >= 5
 
 

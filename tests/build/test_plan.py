@@ -43,7 +43,11 @@ def test_what_is_wrong_in_a_plan_is_named(tmp_path, text, says):
 
 @pytest.mark.parametrize(
     "setting, says",
-    [("train.tokns=3", "did you mean 'tokens'"), ("train", "name=value"), ("seed=3", "unknown key")],
+    [
+        ("train.tokns=3", "did you mean 'tokens'"),
+        ("train", "name=value"),
+        ("seed=3", "unknown key"),
+    ],
 )
 def test_what_is_wrong_in_a_setting_is_named(setting, says):
     with pytest.raises(PlanError, match=says):

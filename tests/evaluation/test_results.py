@@ -1,4 +1,4 @@
-"""Reading results, the board, pages and plots: drawn from results, the same bytes each time."""
+"""Results read back, the board, pages and plots: the same bytes for the same results."""
 
 import json
 import sys

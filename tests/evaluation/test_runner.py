@@ -24,7 +24,8 @@ def verdict_of(*claims, **fields):
 
 
 def test_known_truth_is_found():
-    result = run_system(make(claim(), claim("equal", primary=False), claim("worse", primary=False)))
+    others = (claim("equal", primary=False), claim("worse", primary=False))
+    result = run_system(make(claim(), *others))
     better, equal, worse = result["claims"]
     assert result["verdict"] == better["verdict"] == "holds"
     assert better["ci_low"] <= GAIN <= better["ci_high"]

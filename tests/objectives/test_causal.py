@@ -35,9 +35,9 @@ class Mean(Causal):
         return made._replace(total=made.total / made.n_targets)
 
 
-@pytest.mark.parametrize("maker", [Broken, Mean])
-def test_the_contract_check_finds_faults(maker):
-    with pytest.raises(AssertionError):
+@pytest.mark.parametrize(("maker", "fault"), [(Broken, "gave other rows"), (Mean, "not a sum")])
+def test_the_contract_check_finds_faults(maker, fault):
+    with pytest.raises(AssertionError, match=fault):
         check_objective(maker(length=16))
 
 

@@ -10,7 +10,7 @@ import pytest
 from tilth.documents.document import Span
 from tilth.evaluation.runner import run_system
 from tilth.systems import spgc
-from tilth.systems.planted_headers import ERAS, plant
+from tilth.systems._planted_headers import ERAS, plant
 
 
 @pytest.mark.parametrize("era", range(len(ERAS)))

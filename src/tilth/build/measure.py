@@ -152,8 +152,62 @@ def _thinned(points: list[Any], count: int = 100) -> list[Any]:
 
 
 def evaluate(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
-    """Search for known items: a sentence is taken out of a document and looked for."""
-    result = {"search": {"queries": 0, "lexical": None, "dense": None, "fused": None}}
+    """Search for known items: a sentence is taken out of a document, and then looked for."""
+    progress("known-item search", 0, 0)
+    lexical = lexical_search(folder / "index", corpus, plan.evaluate.queries, plan.evaluate.seed)
+    queries = lexical.pop("queries") if lexical else 0
+    result = {"search": {"queries": queries, "lexical": lexical, "dense": None, "fused": None}}
     target = folder / "evaluation" / "held-out"
     write_json(target / "held-out.json", result)
     write_manifest(target, ["held-out.json"])
+
+
+def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[str, float] | None:
+    """How well BM25 finds a document by a sentence that was removed from it; None if none fits.
+
+    The sentence is also out of reach elsewhere in the same source: a docstring stands in its module
+    too, and finding the module would say nothing.
+    """
+    from tilth.evaluation.ranking import evaluate_queries, known_item_queries
+    from tilth.retrieval.bm25 import BM25
+    from tilth.types import Run
+
+    decisions, columns = corpus.decisions(), corpus.columns()
+    assert decisions is not None, "the rule is applied before anything is indexed"
+    kept = np.flatnonzero(decisions.column("kept").to_numpy(zero_copy_only=False))
+    ids = columns.column("id").take(kept).to_pylist()
+    sources = dict(zip(ids, columns.column("source").take(kept).to_pylist()))
+    by_source: dict[str, list[str]] = {}
+    for id, source in sources.items():
+        by_source.setdefault(source, []).append(id)
+    # More documents than queries: some have no sentence that fits.
+    sampled = sorted(ids, key=lambda id: digest("known item", seed, id))[: 3 * count]
+    texts = {id: found.text for id, found in corpus.get_many(sampled).items()}
+    items = known_item_queries(texts, np.random.default_rng(seed), count)
+    if not items:
+        return None
+    retriever = BM25.load(index)
+    retriever.add({item.id: item.text for item in items})
+    others = [id for item in items for id in by_source[sources[item.id]] if id != item.id]
+    around = corpus.get_many(others[: 50 * count])
+    rows: dict[str, list[tuple[str, float]]] = {}
+    for number, item in enumerate(items):
+        removed = _removed(texts[item.id], item.text)
+        same = {
+            id for id in by_source[sources[item.id]] if id in around and removed in around[id].text
+        }
+        answers = retriever.search([item.query], k=10 + len(same)).rows["0"]
+        rows[str(number)] = [answer for answer in answers if answer[0] not in same][:10]
+    qrels = {str(number): {item.id: 1} for number, item in enumerate(items)}
+    values = evaluate_queries(Run(rows), qrels, ("nDCG@10", "R@10", "RR@10"))
+    recall = np.array(list(values["R@10"].values()))
+    draws = np.random.default_rng(seed).choice(recall, (2000, len(recall))).mean(axis=1)
+    low, high = np.quantile(draws, [0.025, 0.975])
+    means = {name: float(np.mean(list(found.values()))) for name, found in values.items()}
+    return {**means, "queries": len(items), "ci_low": float(low), "ci_high": float(high)}
+
+
+def _removed(whole: str, rest: str) -> str:
+    """What stands in `whole` and not in `rest`, which lacks one piece of it."""
+    at = next((n for n, (a, b) in enumerate(zip(whole, rest)) if a != b), len(rest))
+    return whole[at : at + len(whole) - len(rest)].strip()

@@ -1,4 +1,4 @@
-"""What commands print: tables and lines for people, JSON for programs, progress on standard error."""
+"""What commands print: tables and lines for people, JSON for programs; progress on stderr."""
 
 from __future__ import annotations
 

@@ -29,6 +29,7 @@ from tilth.corpus.blocks import (
     read_table,
     require_manifest,
 )
+from tilth.corpus.transforms.base import made_by
 from tilth.documents.document import SCHEMA, Document, Problem, to_batch
 from tilth.documents.inputs import Unit
 from tilth.store.digest import digest, digest_value
@@ -40,11 +41,6 @@ BLOCK_BYTES = 4_000_000
 BATCH_DOCUMENTS = 256
 READER_VERSION = 1
 TEXT_COLUMNS = ("id", "text", "format", "metadata")
-
-
-def made_by(part: Any) -> str:
-    """`name@digest` of a transform, signal or rule: its parameters and version decide."""
-    return f"{part.name}@{digest_value([part.parameters(), part.version])[:12]}"
 
 
 def read_units(

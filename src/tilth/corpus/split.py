@@ -39,7 +39,11 @@ def components(*columns: Sequence[str | None]) -> np.ndarray:
 
 
 def split_by_component(
-    component: np.ndarray, ids: Sequence[str], sizes: Sequence[int] | np.ndarray, share: float, seed: int = 0
+    component: np.ndarray,
+    ids: Sequence[str],
+    sizes: Sequence[int] | np.ndarray,
+    share: float,
+    seed: int = 0,
 ) -> np.ndarray:
     """True for rows held out: whole components, about `share` of the bytes.
 

@@ -10,6 +10,7 @@ import csv
 import gzip
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tilth.documents.document import Problem
 from tilth.errors import DataError, nearest
 
 Row = tuple[int, dict[str, Any]]
+# Bytes that were not UTF-8, and halves of characters that JSON can escape but nothing can hold.
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_classify(
@@ -243,7 +246,7 @@ def _jsonl(path: Path, problems: list[Problem]) -> Iterator[Row]:
             row = None
         if not isinstance(row, dict):
             problems.append(Problem(path.name, "damaged", "not a JSON object", number))
-        elif _encoded(line):
+        elif _encoded(json.dumps(row, ensure_ascii=False)):
             yield number, row
         else:
             problems.append(Problem(path.name, "encoding", "not UTF-8", number))
@@ -292,7 +295,7 @@ def _text(value: Any) -> str:
 
 
 def _encoded(text: str) -> bool:
-    return not any("\udc80" <= c <= "\udcff" for c in text)
+    return SURROGATE.search(text) is None
 
 
 def _is_number(text: str) -> bool:

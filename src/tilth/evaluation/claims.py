@@ -205,15 +205,19 @@ def _quantile(freedom: float) -> float:
 
 
 def _t_interval(parts: Sequence[np.ndarray], direction: int) -> tuple[float, float]:
-    """Of the mean of one part (pairs), or of the difference of the means of two (Welch)."""
+    """Of the mean of one part (pairs), or of the difference of the means of two (Welch).
+
+    At least one part must have a spread.
+    """
     if min(map(len, parts)) < 2:
         return -math.inf, math.inf
-    shares = [float(part.var(ddof=1)) / len(part) for part in parts]
-    freedom = sum(shares) ** 2 / sum(
-        share**2 / (len(part) - 1) for share, part in zip(shares, parts)
-    )
     center = direction * float(parts[0].mean() - (parts[1].mean() if len(parts) > 1 else 0.0))
-    half = _quantile(freedom) * math.sqrt(sum(shares))
+    # In units of the spread, so that squares of very small numbers do not vanish.
+    unit = max(float(np.ptp(part)) for part in parts)
+    shares = [float((part / unit).var(ddof=1)) / len(part) for part in parts]
+    total = sum(shares)
+    freedom = 1 / sum((one / total) ** 2 / (len(part) - 1) for one, part in zip(shares, parts))
+    half = _quantile(freedom) * math.sqrt(total) * unit
     return center - half, center + half
 
 

@@ -37,7 +37,7 @@ def page(system: System, result: Mapping[str, Any] | None) -> str:
     """A system's page as Markdown."""
     card = system.CARD
     lines = [f"# {card.title}", "", " · ".join(_facts(card)), "", card.claim, ""]
-    about = inspect.getdoc(system) or ""
+    about = (inspect.getdoc(system) or "") if inspect.ismodule(system) else ""
     lines += ["## What is measured", "", about, ""] if about else []
     if card.simulated:
         lines += [f"Made by code with known truth: {card.simulated}.", ""]

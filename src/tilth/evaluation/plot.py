@@ -32,6 +32,7 @@ def intervals_svg(result: Mapping[str, Any]) -> bytes:
         rows = figure.subplots(len(claims), 1, squeeze=False)[:, 0]
         for axis, claim in zip(rows, claims):
             _row(axis, claim)
+        rows[-1].set_xlabel("difference (positive: the method is better; dashed: margin)")
         figure.tight_layout(h_pad=0.6)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})

@@ -10,20 +10,16 @@ from __future__ import annotations
 
 import random
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tilth.corpus.levels import counts_text, read_tokens, tokens, write_levels
+from tilth.corpus.divergence import nearest
+from tilth.corpus.levels import tokens
 from tilth.corpus.transforms.headers import StripHeaders
-from tilth.documents.document import Document
 from tilth.evaluation.card import Card, Claim, Invariant, Measured, Prepared
-from tilth.store.digest import digest
-from tilth.store.manifest import verify
-from tilth.systems import spgc_books
-from tilth.systems.spgc_books import Inputs
+from tilth.systems import _spgc_books
+from tilth.systems._spgc_books import Inputs, kept_lines, visible_lines
 
 CARD = Card(
     slug="spgc",
@@ -35,12 +31,13 @@ CARD = Card(
     "so that tokens and counts of any number of books can be compared.",
     part="transform headers",
     modules=(
+        "tilth.corpus.divergence",
         "tilth.corpus.levels",
         "tilth.corpus.sentences",
         "tilth.corpus.transforms.header_markers",
         "tilth.corpus.transforms.headers",
-        "tilth.systems.planted_headers",
-        "tilth.systems.spgc_books",
+        "tilth.systems._planted_headers",
+        "tilth.systems._spgc_books",
     ),
     data_kind="corpus",
     arxiv="1812.08092",
@@ -72,7 +69,7 @@ LEGALESE = re.compile(
 
 def prepare(scale: str, data: Any, model: str | None, seed: int, *, books: int = 77) -> Prepared:
     """Excerpts of 200 to 4,000 lines get headers in turn of the eras; 1,000 lines for authors."""
-    return spgc_books.prepare(scale, data, seed, books)
+    return _spgc_books.prepare(scale, data, seed, books)
 
 
 def strip(**options: Any) -> Callable[[Inputs, int], Measured]:
@@ -98,26 +95,6 @@ def strip(**options: Any) -> Callable[[Inputs, int], Measured]:
     return arm
 
 
-def visible_lines(text: str) -> dict[int, str]:
-    return {number: line for number, line in enumerate(text.split("\n")) if line.strip(" \t\r")}
-
-
-def kept_lines(text: str, spans: Sequence[Any]) -> set[int]:
-    """Numbers of the lines whose first byte lies in a span."""
-    kept, at, number = set(), 0, 0
-    starts = []
-    for line in text.split("\n"):
-        starts.append(at)
-        at += len(line.encode()) + 1
-    for span in spans:
-        while number < len(starts) and starts[number] < span.parent_start:
-            number += 1
-        while number < len(starts) and starts[number] < span.parent_stop:
-            kept.add(number)
-            number += 1
-    return kept
-
-
 def neighbours(kind: str) -> Callable[[Inputs, int], Measured]:
     """The arm that looks for each book's nearest other one by counts of words or of letters."""
 
@@ -136,26 +113,6 @@ def neighbours(kind: str) -> Callable[[Inputs, int], Measured]:
     return arm
 
 
-def nearest(counts: Sequence[Mapping[str, int]]) -> list[int]:
-    """For each, the other with the smallest Jensen-Shannon divergence of relative frequencies."""
-    import numpy as np
-    from scipy.special import entr
-
-    names = {name: place for place, name in enumerate(sorted(set().union(*counts)))}
-    shares = np.zeros((len(counts), len(names)))
-    for row, one in enumerate(counts):
-        shares[row, [names[name] for name in one]] = list(one.values())
-    shares /= shares.sum(axis=1, keepdims=True)
-    entropies = entr(shares).sum(axis=1)
-    found = []
-    for row in range(len(counts)):
-        mixed = entr((shares + shares[row]) / 2).sum(axis=1)
-        divergence = mixed - (entropies + entropies[row]) / 2
-        divergence[row] = np.inf
-        found.append(int(divergence.argmin()))
-    return found
-
-
 ARMS = {
     "none": strip(method="none"),
     "markers": strip(method="markers"),
@@ -169,35 +126,7 @@ ARMS = {
 
 def invariants(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Invariant]:
     """Exact properties of the three levels, on the first books that the scan left."""
-    texts = measured["spgc"].products["kept"][:3]
-    books = [Document(id=f"PG{digest(text)}", text=text) for text in texts]
-    with tempfile.TemporaryDirectory() as folder:
-        first = write_levels(books, Path(folder, "a"))
-        levels = []
-        for book in books:
-            found = list(read_tokens(Path(folder, "a"), book.id))
-            table = Path(folder, "a", "counts", f"{book.id}.txt").read_text("utf-8")
-            levels.append((found, table))
-        yield Invariant(
-            "counts add up to the number of tokens",
-            all(
-                sum(int(line.split("\t")[1]) for line in table.splitlines()) == len(found)
-                for found, table in levels
-            ),
-        )
-        yield Invariant(
-            "counts made again from the tokens are equal byte for byte",
-            all(counts_text(found) == table for found, table in levels),
-        )
-        yield Invariant(
-            "tokens are letters in lower case",
-            all(t.isalpha() and t == t.lower() for found, _ in levels for t in found),
-        )
-        again = write_levels(books, Path(folder, "a"))
-        yield Invariant("a second run changes nothing", again == first)
-        other = write_levels(reversed(books), Path(folder, "b"))
-        yield Invariant("the same books give the same digests", other == first)
-        yield Invariant("every file agrees with the manifest", verify(Path(folder, "b")) == first)
+    yield from _spgc_books.level_invariants(measured["spgc"].products["kept"][:3])
     plain = [book for book in inputs.planted if len(book.body) == book.text.count("\n")]
     untouched = all(StripHeaders().edit(b.text)[0].text == b.text for b in plain)
     yield Invariant("books without a header stay as they are", bool(plain) and untouched)

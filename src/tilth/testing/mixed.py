@@ -55,8 +55,8 @@ def write_mixed(folder: Path, count: int = 200, seed: int = 1) -> None:
             body = text.replace("\n", "\n    ")
             name.with_suffix(".py").write_text(f'def case_{number}():\n    """{body}\n    """\n')
         else:
-            lines = [json.dumps({"text": line * 3, "n": i}) for i, line in enumerate(text.split("\n"))]
+            lines = [
+                json.dumps({"text": line * 3, "n": i}) for i, line in enumerate(text.split("\n"))
+            ]
             name.with_suffix(".jsonl").write_text("\n".join(lines) + "\n")
     (folder / "copy.txt").write_text((folder / "005.txt").read_text())
-
-

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import random
+import tempfile
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tilth.corpus.levels import counts_text, read_tokens, write_levels
 from tilth.corpus.transforms.headers import StripHeaders
 from tilth.corpus.transforms.repair import Repair
 from tilth.data.sets import SetPath, find_set
@@ -16,8 +19,10 @@ from tilth.documents.document import Document
 from tilth.documents.inputs import plan
 from tilth.documents.read import read_unit
 from tilth.errors import DataError
-from tilth.evaluation.card import Prepared, Source
-from tilth.systems.planted_headers import plant
+from tilth.evaluation.card import Invariant, Prepared, Source
+from tilth.store.digest import digest
+from tilth.store.manifest import verify
+from tilth.systems._planted_headers import plant
 
 # Shorter texts get no header planted.
 LEAST_LINES = 100
@@ -127,3 +132,55 @@ def _made_books() -> list[Document]:
         metadata: dict[str, Any] = {"author": f"A{number // 2}"}
         books.append(Document(f"made {number}", text, metadata=metadata))
     return books
+
+
+def visible_lines(text: str) -> dict[int, str]:
+    return {number: line for number, line in enumerate(text.split("\n")) if line.strip(" \t\r")}
+
+
+def kept_lines(text: str, spans: Sequence[Any]) -> set[int]:
+    """Numbers of the lines whose first byte lies in a span."""
+    kept, at, number = set(), 0, 0
+    starts = []
+    for line in text.split("\n"):
+        starts.append(at)
+        at += len(line.encode()) + 1
+    for span in spans:
+        while number < len(starts) and starts[number] < span.parent_start:
+            number += 1
+        while number < len(starts) and starts[number] < span.parent_stop:
+            kept.add(number)
+            number += 1
+    return kept
+
+
+def level_invariants(texts: Sequence[str]) -> Iterable[Invariant]:
+    """Exact properties of text, tokens and counts of some books."""
+    books = [Document(id=f"PG{digest(text)}", text=text) for text in texts]
+    with tempfile.TemporaryDirectory() as folder:
+        first = write_levels(books, Path(folder, "a"))
+        levels = []
+        for book in books:
+            found = list(read_tokens(Path(folder, "a"), book.id))
+            table = Path(folder, "a", "counts", f"{book.id}.txt").read_text("utf-8")
+            levels.append((found, table))
+        yield Invariant(
+            "counts add up to the number of tokens",
+            all(
+                sum(int(line.split("\t")[1]) for line in table.splitlines()) == len(found)
+                for found, table in levels
+            ),
+        )
+        yield Invariant(
+            "counts made again from the tokens are equal byte for byte",
+            all(counts_text(found) == table for found, table in levels),
+        )
+        yield Invariant(
+            "tokens are letters in lower case",
+            all(t.isalpha() and t == t.lower() for found, _ in levels for t in found),
+        )
+        again = write_levels(books, Path(folder, "a"))
+        yield Invariant("a second run changes nothing", again == first)
+        other = write_levels(reversed(books), Path(folder, "b"))
+        yield Invariant("the same books give the same digests", other == first)
+        yield Invariant("every file agrees with the manifest", verify(Path(folder, "b")) == first)
