@@ -197,9 +197,8 @@ def main() -> None:
     else:
         rows = index.search(queries, k=K).rows.values()
         ours = np.array([[score for _, score in row] + [0.0] * (K - len(row)) for row in rows])
-        print(
-            f"the same scores as bm25s with the same words: {peer.same_scores(texts, queries, ours)}"
-        )
+        same = peer.same_scores(texts, queries, ours)
+        print(f"the same scores as bm25s with the same words: {same}")
         for part_name in ("index", "queries", "queries one by one"):
             key = f"bm25s_over_tilth_{part_name.replace(' ', '_')}"
             figures[key] = ratio(times, f"bm25s, {part_name}", f"tilth, {part_name}")

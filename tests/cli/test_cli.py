@@ -34,9 +34,9 @@ def test_every_help_text_ends_in_examples_of_its_own_command(capsys, name):
         (["serach", "x"], 2, "did you mean 'search'"),
         (["search"], 2, "Missing argument"),
         (["search", "/nowhere", "x"], 1, "is not a run folder"),
-        (["search", "/nowhere", "x", "-k", "0"], 2, "0 is not in the range"),
+        (["search", "/nowhere", "x", "-k", "0"], 2, "greater than or equal to 1"),
         (["corpus", "stats", "/nowhere"], 1, "holds no corpus"),
-        (["build", "/nowhere/at/all", "-o", "{tmp}/run"], 1, "/nowhere/at/all"),
+        (["build", "/nowhere/at/all", "-o", "{tmp}/run"], 2, "/nowhere/at/all"),
         (["build", "x", "--set", "train.tokns=3"], 2, "did you mean 'tokens'"),
         (["build", "x", "--plan", "/nowhere.toml"], 2, "no such plan"),
         (["build", "x", "--executor", "locl"], 2, "did you mean 'local'"),
@@ -49,6 +49,7 @@ def test_mistakes_end_in_one_line_and_the_right_code(capsys, tmp_path, words, co
     found, _, error = out_of(capsys, *words)
     assert found == code
     assert says in error and len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
     found, out, _ = out_of(capsys, *words, "--json")
     if found == code:
         assert says in json.loads(out)["error"]

@@ -115,7 +115,7 @@ def test_untied_models_keep_both_embeddings(tmp_path):
 
 
 def test_what_is_no_model_or_not_safe_is_refused(model, tmp_path):
-    with pytest.raises(DataError, match="config.json"):
+    with pytest.raises(DataError, match=r"config\.json"):
         decoder.load(tmp_path)
     decoder.save(model, tmp_path / "damaged")
     weights = tmp_path / "damaged" / decoder.WEIGHTS
@@ -126,12 +126,31 @@ def test_what_is_no_model_or_not_safe_is_refused(model, tmp_path):
         decoder.load(tmp_path / "damaged")
     (tmp_path / "damaged" / "manifest.json").unlink()
     assert decoder.load(tmp_path / "damaged") is not None
+    index = tmp_path / "damaged" / f"{decoder.WEIGHTS}.index.json"
+    for name, message in (("../x.safetensors", "as weights"), ("x.bin", "as weights"),
+                          ("x.safetensors", "is missing")):  # fmt: skip
+        index.write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(DamagedError, match=message):
+            decoder.load(tmp_path / "damaged")
+    index.unlink()
     weights.write_bytes(data[:-4])
     with pytest.raises(DamagedError, match="tensors take"):
         decoder.load(tmp_path / "damaged")
     weights.rename(tmp_path / "damaged" / "pytorch_model.bin")
     with pytest.raises(DataError, match="pickled"):
         decoder.load(tmp_path / "damaged")
+
+
+def test_weights_that_are_not_there_are_not_made_up(model, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    decoder.save(model, tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    tensors = load_file(tmp_path / decoder.WEIGHTS)
+    del tensors["model.norm.weight"]
+    save_file(tensors, tmp_path / decoder.WEIGHTS, {"format": "pt"})
+    with pytest.raises(DamagedError, match=r"no weights for model\.norm\.weight"):
+        decoder.load(tmp_path)
 
 
 def test_code_in_a_folder_is_never_run(model, tmp_path):

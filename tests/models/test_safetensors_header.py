@@ -71,7 +71,9 @@ def test_headers_that_lie_are_refused(tmp_path, header):
         check_header(write(tmp_path / "x", header))
 
 
-@pytest.mark.parametrize("data", [b"", b"\x01", bytes(7), b"\xff" * 8, (1 << 62).to_bytes(8, "big")])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x01", bytes(7), b"\xff" * 8, (1 << 62).to_bytes(8, "big")]
+)
 def test_lengths_that_no_file_has_are_refused(tmp_path, data):
     (tmp_path / "x").write_bytes(data)
     with pytest.raises(DamagedError):

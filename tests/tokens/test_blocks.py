@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from tilth.tokens.documents import TokenDocuments
 TEXTS = [*hostile.TEXTS, *(f"document number {number} " * number for number in range(30))]
 IDS = [f"id{number}" for number in range(len(TEXTS))]
 CUTS = [0, 7, 7, 30, len(TEXTS)]
-BLOCKS = [(f"b{n}", IDS[a:b], TEXTS[a:b]) for n, (a, b) in enumerate(zip(CUTS, CUTS[1:]))]
+BLOCKS = [(f"b{n}", IDS[a:b], TEXTS[a:b]) for n, (a, b) in enumerate(itertools.pairwise(CUTS))]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def test_documents_are_those_of_the_tokenizer(blocks, tokenizer):
     assert blocks.total_bytes == sum(blocks.text_bytes)
     tokens, offsets = blocks.flat()
     assert tokens.dtype == np.uint16 and offsets.dtype == np.int64
-    assert [tokens[a:b].tolist() for a, b in zip(offsets, offsets[1:])] == expected
+    assert [tokens[a:b].tolist() for a, b in itertools.pairwise(offsets)] == expected
     assert "".join(bpe.decode(tokenizer, row) for row in np.split(tokens, offsets[1:-1])) == (
         "".join(TEXTS)
     )

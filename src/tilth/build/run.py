@@ -164,20 +164,23 @@ def build(
     from tilth.build import steps
     from tilth.build.plan import Plan, load
     from tilth.corpus import EXECUTORS
+    from tilth.documents.walk import check
     from tilth.lookup import construct
     from tilth.store.lock import lock
     from tilth.store.write import remove_temporary, write_text
 
     folder = Path(out)
+    mapper = construct("executor", EXECUTORS, executor, {"workers": workers})
     if isinstance(documents, (str, Path)):
         documents = [documents]
     resolved = folder / "plan.resolved.toml"
+    if documents is not None:
+        check(documents)
     inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if inside - {".lock"} and not resolved.is_file():
         raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
     if plan is None:
         plan = load(resolved) if resolved.is_file() else Plan()
-    mapper = construct("executor", EXECUTORS, executor, {"workers": workers})
     with lock(folder):
         remove_temporary(folder)
         write_text(resolved, plan.to_toml())

@@ -58,7 +58,8 @@ class Rule:
 
     def parameters(self) -> dict[str, Any]:
         # A list of pairs: the order of conditions is part of the rule.
-        return {"conditions": list(self.conditions.items()), "keep_by": self.keep_by}
+        conditions = [list(pair) for pair in self.conditions.items()]
+        return {"conditions": conditions, "keep_by": self.keep_by}
 
 
 def parse(expression: str, columns: Iterable[str], name: str = "") -> str:

@@ -45,7 +45,8 @@ def read_classify(
     number, a group the id, a split the name of the file in a folder, else empty. `labels`: value
     in the file -> name. Raises DataError where a column is missing.
     """
-    path, problems = Path(path), []
+    path = Path(path)
+    problems: list[Problem] = []
     files = [path] if path.is_file() else sorted(f for f in path.glob("*") if _kind(f))
     if not files:
         raise DataError("holds no CSV, TSV, JSONL or Parquet file", where=str(path))

@@ -116,7 +116,7 @@ def open_set(name: str) -> SetPath | Task:
         return place
     reader = readers.read_beir if known.kind == "rank" else readers.read_classify
     path = place.path / known.file if known.file else place.path
-    return reader(path, name=name, licence=known.licence, **known.options)  # type: ignore[operator]
+    return reader(path, name=name, licence=known.licence, **known.options)
 
 
 def open_data(given: str, kind: str, columns: Mapping[str, str] | None = None) -> SetPath | Task:
@@ -127,7 +127,7 @@ def open_data(given: str, kind: str, columns: Mapping[str, str] | None = None) -
     """
     from tilth.data import readers
 
-    columns = dict(columns or {})
+    names: dict[str, Any] = dict(columns or {})
     path = Path(given)
     if given in SETS and not path.exists():
         if SETS[given].kind != kind:
@@ -141,7 +141,7 @@ def open_data(given: str, kind: str, columns: Mapping[str, str] | None = None) -
         return SetPath(path.resolve().name, path, kind, "not stated", "", found)
     try:
         if kind == "classify":
-            return readers.read_classify(path, **columns)
+            return readers.read_classify(path, **names)
         if kind == "rank":
             return readers.read_beir(path)
     except DataError as error:

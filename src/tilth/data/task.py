@@ -176,7 +176,8 @@ def _fill(
     total = sum(shares.values())
     if not shares or min(shares.values()) <= 0:
         raise UsageError(f"shares are above 0, not {dict(shares)}")
-    ends, names = [], list(shares)
+    ends: list[float] = []
+    names = list(shares)
     for name in names:
         ends.append((ends[-1] if ends else 0.0) + shares[name] / total * table.num_rows)
     split_of, done, place = {}, 0, 0

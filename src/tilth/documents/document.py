@@ -111,8 +111,8 @@ class Problem:
     """A document, or a whole file, that could not be read, and why. It costs only itself.
 
     `reason` is one of a few words (`empty`, `binary`, `encoding`, `too large`, `damaged`, `hidden`,
-    `link`, `no text column`, `parser limit`, `special file`, `unreadable`, `unknown format`);
-    `detail` is for people.
+    `link`, `no text column`, `parser limit`, `run folder`, `special file`, `unreadable`, `unknown
+    format`); `detail` is for people.
     """
 
     source: str

@@ -26,6 +26,10 @@ from tilth.errors import UsageError, nearest
 SHOWN_HIDDEN = 3
 
 
+# A folder with this file is the result of a build; it may lie among the documents.
+RUN_FOLDER = "plan.resolved.toml"
+
+
 @dataclass(frozen=True)
 class Found:
     """A regular file, and what it is called."""
@@ -100,6 +104,11 @@ def _expression(pattern: str) -> str:
             result += re.escape(token)
     # What lies below a folder that fits, fits.
     return result + ("/.*" if pattern.endswith("/") else "(?:/.*)?")
+
+
+def check(paths: Sequence[str | Path]) -> None:
+    """Raise UsageError where one of the paths does not exist; nothing is read yet."""
+    _roots(paths)
 
 
 def _roots(paths: Sequence[str | Path]) -> list[_Root]:
@@ -190,7 +199,12 @@ def _walk(
             if stat.S_ISDIR(mode):
                 if relative and unwanted(relative):
                     continue
-                for entry in os.listdir(path):
+                entries = os.listdir(path)
+                if RUN_FOLDER in entries:
+                    detail = "what tilth build made is not read as documents"
+                    yield path, source, Problem(source, "run folder", detail)
+                    continue
+                for entry in entries:
                     below = f"{relative}/{entry}" if relative else entry
                     (hidden if entry.startswith(".") else waiting).append(below)
                 continue

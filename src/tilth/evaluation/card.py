@@ -36,7 +36,6 @@ from tilth.errors import TilthError, nearest
 if TYPE_CHECKING:
     import numpy
 
-Scale = Literal["smoke", "small", "own"]
 SCALES = ("smoke", "small", "own")
 
 # How many seeds a claim needs before it may be judged.
@@ -179,7 +178,7 @@ class System(Protocol):
     ARMS: Mapping[str, Callable[[Any, int], Measured]]
 
     def prepare(
-        self, scale: Scale, data: Any, model: str | None, seed: int, **options: Any
+        self, scale: str, data: Any, model: str | None, seed: int, **options: Any
     ) -> Prepared: ...
 
     def invariants(self, inputs: Any, measured: Mapping[str, Measured]) -> Iterable[Invariant]: ...

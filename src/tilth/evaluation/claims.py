@@ -118,8 +118,8 @@ def compare(
     if decided == "undecided":
         have = seeds if widest == "seeds" else examples
         wanted = problem or _would_decide(center, low, high, margin, widest, have)
-    means = (float(value.mean()) if len(value) else math.nan for value in values)
-    return Comparison(*means, center, low, high, decided, seeds, examples, source, wanted)
+    left, right = (float(value.mean()) if len(value) else math.nan for value in values)
+    return Comparison(left, right, center, low, high, decided, seeds, examples, source, wanted)
 
 
 def _intervals(

@@ -25,7 +25,7 @@ def intervals_svg(result: Mapping[str, Any]) -> bytes:
     from matplotlib.figure import Figure
 
     claims = result["claims"]
-    settings = {"svg.hashsalt": "tilth", "svg.fonttype": "none", "font.size": 9}
+    settings: Any = {"svg.hashsalt": "tilth", "svg.fonttype": "none", "font.size": 9}
     with matplotlib.rc_context({**matplotlib.rcParamsDefault, "backend": "svg", **settings}):
         figure = Figure(figsize=(8, 0.5 + 0.95 * len(claims)))
         FigureCanvasSVG(figure)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.errors import DamagedError, DataError, UsageError
 from tilth.models.safetensors_header import check_header
 from tilth.store.manifest import NAME, read_manifest, verify, write_manifest
-from tilth.store.write import write_bytes, write_json, write_text
+from tilth.store.write import read_json, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -145,7 +145,9 @@ def save(
     (folder / NAME).unlink(missing_ok=True)
     config = model.config.to_diff_dict()
     config.pop("_name_or_path", None)
-    write_json(folder / "config.json", {**config, "architectures": [type(model).__name__]})
+    config["architectures"] = [type(model).__name__]
+    config["dtype"] = str(model.dtype).removeprefix("torch.")
+    write_json(folder / "config.json", config)
     generation = model.generation_config.to_diff_dict() if model.generation_config else {}
     public = {key: value for key, value in generation.items() if not key.startswith("_")}
     write_json(folder / "generation_config.json", public)
@@ -200,18 +202,14 @@ def load(folder: str | Path) -> PreTrainedModel:
         raise DataError("holds no model: there is no config.json", where=str(folder))
     if read_manifest(folder) is not None:
         verify(folder)
-    weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise DataError(
-            "holds no safetensors file; pickled weights are never read", where=str(folder)
-        )
-    for path in weights:
+    for path in _weight_files(folder):
         check_header(path)
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model, found = AutoModelForCausalLM.from_pretrained(
             str(folder),
+            output_loading_info=True,
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
@@ -226,4 +224,24 @@ def load(folder: str | Path) -> PreTrainedModel:
     finally:
         if shown:
             logging.enable_progress_bar()
+    if missing := sorted(found["missing_keys"]):
+        raise DamagedError(f"has no weights for {missing[0]}", where=str(folder))
     return model.eval()
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder, those that an index names among them."""
+    names = {path.name for path in folder.glob("*.safetensors")}
+    index = folder / f"{WEIGHTS}.index.json"
+    if index.is_file():
+        names |= set(read_json(index).get("weight_map", {}).values())
+    if not names:
+        raise DataError(
+            "holds no safetensors file; pickled weights are never read", where=str(folder)
+        )
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise DamagedError(f"names {name!r} as weights", where=str(index))
+        if not (folder / name).is_file():
+            raise DamagedError("is missing", where=str(folder / name))
+    return [folder / name for name in sorted(names)]

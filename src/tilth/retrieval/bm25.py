@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -275,9 +276,10 @@ class BM25:
                 batch.starts, places, batch.weights,
                 segment.starts, segment.documents, segment.counts, norms, k,
             )  # fmt: skip
-            for answer, size, row, score in zip(answers, found, rows, scores):
-                ids = [segment.ids[number] for number in row[:size].tolist()]
-                answer += zip(ids, score[:size].tolist())
+            filled = np.arange(rows.shape[1]) < found[:, None]
+            pairs = zip(segment.ids.take(rows[filled]), scores[filled].tolist())
+            for answer, size in zip(answers, found.tolist()):
+                answer += islice(pairs, size)
         for answer in answers:
             if len(segments) > 1:
                 answer.sort(key=lambda pair: (-pair[1], pair[0]))

@@ -78,8 +78,16 @@ def search(
     total = np.zeros(len(norms), np.float64)
     touched = np.empty(len(norms), np.int64)
     for query in range(queries):
+        first, last = query_starts[query], query_starts[query + 1]
+        entries = 0
+        for term in range(first, last):
+            if places[term] >= 0:
+                entries += starts[places[term] + 1] - starts[places[term]]
+        # Looking at every document afterwards is cheaper than a list of those that were reached,
+        # unless they are few.
+        few = 4 * entries < len(norms)
         seen = 0
-        for term in range(query_starts[query], query_starts[query + 1]):
+        for term in range(first, last):
             if places[term] < 0:
                 continue
             weight = weights[term]
@@ -89,14 +97,16 @@ def search(
                 if norm < 0:
                     continue
                 before = total[row]
-                if before == 0:
+                if few and before == 0:
                     touched[seen] = row
                     seen += 1
                 total[row] = before + part(weight, counts[entry], norm)
         heap_rows, heap_scores, size = rows[query], scores[query], 0
-        for number in range(seen):
-            row = touched[number]
+        for number in range(seen if few else len(norms)):
+            row = touched[number] if few else number
             score = total[row]
+            if score == 0:
+                continue
             total[row] = 0
             if size < k:
                 heap_rows[size], heap_scores[size] = row, score

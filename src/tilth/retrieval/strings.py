@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -37,9 +36,14 @@ class SortedStrings:
             raise IndexError(place)
         return self.data[self.offsets[place] : self.offsets[place + 1]].tobytes().decode(*CODING)
 
+    def take(self, places: np.ndarray) -> list[str]:
+        """The strings of several places."""
+        view = memoryview(self.data)
+        starts, stops = self.offsets[places].tolist(), self.offsets[places + 1].tolist()
+        return [str(view[start:stop], *CODING) for start, stop in zip(starts, stops)]
+
     def to_list(self) -> list[str]:
-        data, offsets = self.data.tobytes(), self.offsets.tolist()
-        return [data[start:stop].decode(*CODING) for start, stop in pairwise(offsets)]
+        return self.take(np.arange(len(self)))
 
     def find(self, strings: Iterable[str]) -> np.ndarray:
         """Where each string stands, int64; -1 where it does not."""

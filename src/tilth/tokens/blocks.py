@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Block = tuple[str, Sequence[str], Sequence[str]]
 
-# How many block files are mapped at a time; each holds a file descriptor.
+# How many block files stay mapped; a document that is still in use keeps its own mapping.
 OPEN_BLOCKS = 64
 
 
@@ -195,9 +195,11 @@ class TokenBlocks:
     def select(self, numbers: Iterable[int]) -> TokenDocuments:
         """Some documents, in the order asked for; their tokens stay views of the mapped files."""
         chosen = list(numbers)
+        # In the order of the files, so that each block is opened once.
+        found = {n: self.document(n) for n in sorted(set(chosen))}
         return TokenDocuments(
             [self.ids[n] for n in chosen],
-            [self.document(n) for n in chosen],
+            [found[n] for n in chosen],
             self.vocabulary,
             self.end,
             [int(self.text_bytes[n]) for n in chosen],
