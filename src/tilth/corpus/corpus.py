@@ -37,6 +37,7 @@ from tilth.corpus.executors import LocalExecutor
 from tilth.corpus.outcomes import Decision
 from tilth.corpus.rules import Rule, decide
 from tilth.corpus.split import components, split_by_component
+from tilth.corpus.transforms.base import made_by
 from tilth.documents.document import Document, Problem
 from tilth.documents.inputs import Unit, plan
 from tilth.errors import DataError, UsageError
@@ -126,7 +127,7 @@ class Corpus:
         folder = self.layer_folder(layer)
         method = method or ExactDuplicates()
         _, manifest = layers.duplicate_clusters(folder, method, self.executor, self.progress)
-        self._record("duplicates", folder.name, {**manifest, "made_by": layers.made_by(method)})
+        self._record("duplicates", folder.name, {**manifest, "made_by": made_by(method)})
 
     def select(self, rule: Rule, layer: str | None = None) -> pa.Table:
         """Decide with a rule over the measured columns; measures nothing again."""

@@ -12,6 +12,9 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+# Less than the share of any term in any document: what does not reach it was not found.
+LEAST = 1e-300
+
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def part(weight: float, count: int, norm: float) -> float:
@@ -102,12 +105,13 @@ def search(
                     seen += 1
                 total[row] = before + part(weight, counts[entry], norm)
         heap_rows, heap_scores, size = rows[query], scores[query], 0
+        bar = LEAST
         for number in range(seen if few else len(norms)):
             row = touched[number] if few else number
             score = total[row]
-            if score == 0:
-                continue
             total[row] = 0
+            if score < bar:
+                continue
             if size < k:
                 heap_rows[size], heap_scores[size] = row, score
                 _rise(heap_rows, heap_scores, size)
@@ -115,6 +119,8 @@ def search(
             elif _worse(heap_scores[0], heap_rows[0], score, row):
                 heap_rows[0], heap_scores[0] = row, score
                 _sink(heap_rows, heap_scores, k)
+            if size == k:
+                bar = heap_scores[0]
         found[query] = size
         # Taking out the worst again and again leaves the best in front.
         for left in range(size - 1, 0, -1):
