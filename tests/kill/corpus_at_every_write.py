@@ -1,5 +1,6 @@
 """Kill a corpus and index build at every moment of every write, restart, compare all bytes."""
 
+import os
 import random
 import shutil
 import sys
@@ -17,6 +18,9 @@ from tilth.signals.repetition import Repetition
 from tilth.store.manifest import is_complete
 from tilth.store.write import remove_temporary
 from tilth.testing.faults import count_moments, run_until, tree
+
+# Processes at a time; each takes every so many-th moment.
+WORKERS = 2
 
 
 def write_documents(folder: Path, count: int) -> None:
@@ -43,20 +47,35 @@ def work(documents: Path, out: Path) -> None:
         index.save(out / "index")
 
 
-def main() -> None:
-    base = Path(sys.argv[1])
-    documents = base / "documents"
-    write_documents(documents, 200)
-    moments = count_moments(lambda: work(documents, base / "whole"))
-    expected = tree(base / "whole")
-    assert "torch" not in sys.modules
-    out = base / "struck"
-    for strike in range(len(moments)):
+def strike_at(moments: list[tuple[str, str]], worker: int, base: Path, expected: dict) -> None:
+    documents, out = base / "documents", base / f"struck-{worker}"
+    for strike in range(worker, len(moments), WORKERS):
         assert run_until(lambda: work(documents, out), strike)
         assert not run_until(lambda: work(documents, out), len(moments) + 1)
         found = tree(out)
         assert found == expected, (moments[strike], set(found.items()) ^ set(expected.items()))
         shutil.rmtree(out)
+
+
+def main() -> None:
+    base = Path(sys.argv[1])
+    write_documents(base / "documents", 200)
+    moments = count_moments(lambda: work(base / "documents", base / "whole"))
+    expected = tree(base / "whole")
+    assert "torch" not in sys.modules
+    children = []
+    for worker in range(WORKERS):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                strike_at(moments, worker, base, expected)
+                code = 0
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * WORKERS
     print(len(moments))
 
 
