@@ -98,12 +98,14 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
 def token_budget(plan: Plan, parameters: int, corpus_tokens: int) -> int:
     """Tokens to train on: as planned, or by the size of the model and of the corpus.
 
-    At least ten steps, which is what a training needs to be one.
+    Whole steps, and at least ten, which is what a training needs to be one.
     """
     if plan.train.tokens:
         return plan.train.tokens
     wanted = min(plan.train.tokens_per_parameter * parameters, plan.train.epochs * corpus_tokens)
-    return max(int(wanted), 10 * plan.train.batch_tokens)
+    row = plan.model.context
+    step = plan.train.batch_tokens // row * row
+    return max(10, math.ceil(wanted / step)) * step
 
 
 def curve_points(steps: int) -> set[int]:
@@ -200,8 +202,8 @@ def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[s
         rows[str(number)] = [answer for answer in answers if answer[0] not in same][:10]
     qrels = {str(number): {item.id: 1} for number, item in enumerate(items)}
     values = evaluate_queries(Run(rows), qrels, ("nDCG@10", "R@10", "RR@10"))
-    recall = np.array(list(values["R@10"].values()))
-    draws = np.random.default_rng(seed).choice(recall, (2000, len(recall))).mean(axis=1)
+    gains = np.array(list(values["nDCG@10"].values()))
+    draws = np.random.default_rng(seed).choice(gains, (2000, len(gains))).mean(axis=1)
     low, high = np.quantile(draws, [0.025, 0.975])
     means = {name: float(np.mean(list(found.values()))) for name, found in values.items()}
     return {**means, "queries": len(items), "ci_low": float(low), "ci_high": float(high)}

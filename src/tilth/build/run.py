@@ -102,12 +102,14 @@ class Run:
         """The k best documents, each with the passage that holds most of the query's words."""
         from tilth.retrieval.highlight import best_passage
 
-        answers = self.index.search([query], k=k).rows["0"]
+        index = self.index
+        answers = index.search([query], k=k).rows["0"]
+        weights = index.idf(index.analyzer.terms(query))
         documents = self.corpus.get_many([id for id, _ in answers])
         hits = []
         for rank, (id, score) in enumerate(answers, start=1):
             document = documents[id]
-            start, stop, matches = best_passage(document.text, query, self.index.analyzer)
+            start, stop, matches = best_passage(document.text, query, index.analyzer, idf=weights)
             metadata = document.metadata
             title = metadata.get("title") or metadata.get("qualified_name") or ""
             within = tuple((a - start, b - start) for a, b in matches)
