@@ -59,7 +59,8 @@ class Corpus:
         progress: Progress = silent,
         block_bytes: int = layers.BLOCK_BYTES,
     ) -> None:
-        self.folder = Path(folder)
+        # Absolute, since a worker process may have been started in another place.
+        self.folder = Path(folder).absolute()
         self.executor = executor or LocalExecutor()
         self.progress = progress
         self.block_bytes = block_bytes
