@@ -7,7 +7,7 @@ import pytest
 from tilth.build.plan import load
 from tilth.build.run import Run, build
 from tilth.cli.main import run as command
-from tilth.errors import DataError
+from tilth.errors import DataError, UsageError
 from tilth.store.manifest import verify
 from tilth.testing.faults import tree
 
@@ -97,6 +97,15 @@ def test_a_folder_with_other_things_is_not_touched(tmp_path, mixed):
 
 
 def test_a_rule_that_drops_all_says_so(mixed, tmp_path, small_plan):
-    strict = small_plan.with_settings(['rule.conditions.never="words > 1000000"'])
+    never = ['rule.conditions.never="words > 1000000"']
     with pytest.raises(DataError, match="no train document was kept"):
-        build(mixed, tmp_path / "run", plan=strict)
+        build(mixed, tmp_path / "run", plan=small_plan, settings=never)
+    # The settings stay in the folder: later ones are applied to them.
+    assert "never" in load(tmp_path / "run" / "plan.resolved.toml").rule.conditions
+
+
+def test_a_run_is_not_turned_into_one_of_another_kind(built, mixed):
+    before = tree(built.folder)
+    with pytest.raises(UsageError, match="name its documents again"):
+        build(None, built.folder)
+    assert tree(built.folder) == before

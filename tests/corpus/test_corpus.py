@@ -133,10 +133,13 @@ def test_one_more_file_makes_one_block_again(grown, tmp_path):
         p.name: p.stat().st_mtime_ns for p in (corpus.folder / "layers/clean/blocks").iterdir()
     }
     (tmp_path / "documents" / "new.txt").write_text("A new file with more than eight words in it.")
-    with pytest.raises(UsageError, match="run the"):
-        corpus.add([tmp_path / "documents"])
-        corpus.transform(Chain([Repair(), StripHeaders()]))
-        corpus.columns()
+    corpus.add([tmp_path / "documents"])
+    corpus.transform(Chain([Repair(), StripHeaders()]))
+    assert "words" not in corpus.columns().column_names
+    with pytest.raises(UsageError, match="words"):
+        corpus.select(RULE)
+    with pytest.raises(UsageError, match="run the select again"):
+        corpus.decisions()
     grow(tmp_path / "corpus", tmp_path / "documents")
     after = {
         p.name: p.stat().st_mtime_ns for p in (corpus.folder / "layers/clean/blocks").iterdir()
@@ -173,3 +176,13 @@ def test_nothing_to_read_is_an_error_that_says_why(tmp_path):
     (tmp_path / "documents" / "x.txt").write_text("")
     with pytest.raises(DataError, match="empty"):
         Corpus(tmp_path / "corpus").add([tmp_path / "documents"])
+
+
+def test_a_change_and_back_is_the_same_state(tmp_path):
+    write_documents(tmp_path / "documents", count=20)
+    corpus = grow(tmp_path / "corpus", tmp_path / "documents")
+    before = corpus.digest
+    corpus.select(Rule({"other": "words >= 3"}))
+    assert corpus.digest != before
+    corpus.select(RULE)
+    assert corpus.digest == before

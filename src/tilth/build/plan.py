@@ -19,8 +19,12 @@ from tilth.errors import PlanError, nearest
 
 @dataclass(frozen=True)
 class Documents:
-    """Which files are read. Globs in `include` and `exclude` are below the input root."""
+    """Which files are read. Globs in `include` and `exclude` are below the input root.
 
+    `source` is filled in by the first build: `files` or `installation`.
+    """
+
+    source: str = ""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     text_column: str = ""

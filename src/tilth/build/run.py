@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import DataError
+from tilth.errors import DataError, UsageError
 from tilth.store.write import read_json
 from tilth.types import Progress, silent
 
@@ -153,6 +153,7 @@ def build(
     out: str | Path = "tilth-run",
     *,
     plan: Plan | None = None,
+    settings: Sequence[str] = (),
     workers: int | None = None,
     executor: str = "local",
     progress: Progress = silent,
@@ -161,7 +162,9 @@ def build(
 
     `documents`: files, folders or globs; None takes the Python installation. Called again on the
     same folder it continues a killed run, or does again only what a changed plan or changed
-    documents ask for. Without a plan, `plan.resolved.toml` of the folder governs, else defaults.
+    documents ask for. Without a plan, `plan.resolved.toml` of the folder governs, else defaults;
+    `settings` (`section.key=value`) are applied to it. Raises UsageError before anything is written
+    for documents that do not exist and for wrong settings.
     """
     from tilth.build import steps
     from tilth.build.plan import Plan, load
@@ -176,15 +179,30 @@ def build(
     if isinstance(documents, (str, Path)):
         documents = [documents]
     resolved = folder / "plan.resolved.toml"
-    if documents is not None:
-        check(documents)
     inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if inside - {".lock"} and not resolved.is_file():
         raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
-    if plan is None:
-        plan = load(resolved) if resolved.is_file() else Plan()
+    before = load(resolved) if resolved.is_file() else Plan()
+    plan = (plan or before).with_settings(settings)
+    if documents is not None:
+        check(documents)
+    plan = _with_source(plan, before, "installation" if documents is None else "files", folder)
     with lock(folder):
         remove_temporary(folder)
         write_text(resolved, plan.to_toml())
         steps.all_steps(folder, plan, documents, mapper, progress)
     return Run(folder)
+
+
+def _with_source(plan: Plan, before: Plan, source: str, folder: Path) -> Plan:
+    """The plan with its source of documents; refuses to turn a run into one of another kind."""
+    from dataclasses import replace
+
+    was = before.documents.source
+    if was and was != source:
+        raise UsageError(
+            f"was built from {'documents' if was == 'files' else 'the Python installation'}",
+            where=str(folder),
+            hint="name its documents again" if was == "files" else "choose another -o",
+        )
+    return replace(plan, documents=replace(plan.documents, source=source))

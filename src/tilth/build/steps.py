@@ -184,7 +184,7 @@ def index(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
         )
         retriever.save(folder / "index")
 
-    step(folder, "index", [corpus.digest, vars(plan.index)], ["index"], work)
+    step(folder, "index", [corpus.digest, vars(plan.index), BM25.version], ["index"], work)
 
 
 def evaluate(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:

@@ -34,16 +34,14 @@ def build(
 
         tilth build my-documents -o my-run --plan plan.toml
     """
-    from tilth.build.plan import Plan, load
+    from tilth.build.plan import load
     from tilth.build.run import build as build_run
     from tilth.cli.output import ProgressLines, emit, info
 
-    chosen = load(plan) if plan else Plan()
-    if settings:
-        chosen = chosen.with_settings(settings)
+    chosen = load(plan) if plan else None
     lines = ProgressLines(quiet=quiet)
     run = build_run(
-        documents or None, output, plan=chosen if plan or settings else None,
+        documents or None, output, plan=chosen, settings=settings or (),
         workers=workers or None, executor=executor, progress=lines,
     )  # fmt: skip
     lines.close()

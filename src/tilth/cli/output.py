@@ -68,7 +68,7 @@ class ProgressLines:
             self.close()
             self._step, self._shown, self._since, self._began = step, -1, 0.0, now
         tenth = done * 10 // total if total else 0
-        line = f"{step} {done:,}/{total:,}" if total else f"{step} {done:,}"
+        line = f"{step} {done:,}/{total:,}" if total else f"{step} {done:,}" if done else step
         if self._live:
             if 0 < done < total and now > self._began:
                 line += f", {(now - self._began) / done * (total - done):.0f} s left"

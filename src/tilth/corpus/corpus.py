@@ -189,30 +189,26 @@ class Corpus:
     # Reading.
 
     def columns(self, layer: str | None = None) -> pa.Table:
-        """One row a document: id, source, position, all measured columns, cluster."""
+        """One row a document: id, source, position, all measured columns, cluster.
+
+        What was measured before documents were added is left out until it is measured again.
+        """
         folder = self.layer_folder(layer)
         table = read_table(folder, ["id", "source", "position", "format", "group", "origin"])
         order = require_manifest(folder)["order"]
         for entry in self._latest(folder.name, "measure"):
             signal = folder / "signals" / entry["made_by"]
-            self._require_same(order, require_manifest(signal)["order"], "measure")
-            measured = read_table(signal)
-            for name in measured.column_names[1:]:
-                table = table.append_column(name, measured.column(name))
+            # Measured on an earlier state of the layer, and not since: such columns say nothing.
+            if require_manifest(signal)["order"] == order:
+                measured = read_table(signal)
+                for name in measured.column_names[1:]:
+                    table = table.append_column(name, measured.column(name))
         for entry in self._latest(folder.name, "duplicates"):
             method = folder / "duplicates" / entry["made_by"]
-            self._require_same(
-                order, require_manifest(method / "fingerprints")["order"], "duplicates"
-            )
-            table = table.append_column("cluster", layers.read_one_table(method).column("cluster"))
+            if require_manifest(method / "fingerprints")["order"] == order:
+                found = layers.read_one_table(method)
+                table = table.append_column("cluster", found.column("cluster"))
         return table
-
-    @staticmethod
-    def _require_same(now: Any, then: Any, step: str) -> None:
-        if now != then:
-            raise UsageError(
-                f"documents were added since the last {step}", hint=f"run the {step} again"
-            )
 
     def _latest(self, layer: str, step: str) -> list[dict[str, Any]]:
         """The last record of each part (signal, method) of a step on a layer."""
@@ -237,8 +233,10 @@ class Corpus:
         if not entries:
             return None
         target = folder / kind / entries[-1]["made_by"].split("@")[1]
-        now = manifest_digest(require_manifest(folder))
-        self._require_same(now, require_manifest(target)["layer"], step)
+        if require_manifest(target)["layer"] != manifest_digest(require_manifest(folder)):
+            raise UsageError(
+                f"documents were added since the last {step}", hint=f"run the {step} again"
+            )
         return layers.read_one_table(target)
 
     def batches(
@@ -345,8 +343,12 @@ class Corpus:
 
     @property
     def digest(self) -> str:
-        """One name for all that the corpus holds: its lineage names the outputs of every step."""
-        return digest_value(lineage.read_lineage(self.folder))
+        """One name for the state of the corpus: what the last run of each of its steps left."""
+        last = {
+            (entry["step"], entry["layer"], entry.get("made_by", "").split("@")[0]): entry
+            for entry in lineage.read_lineage(self.folder)
+        }
+        return digest_value([entry for _, entry in sorted(last.items())])
 
     def is_empty(self) -> bool:
         return read_manifest(self.layer_folder(FIRST_LAYER)) is None

@@ -3,7 +3,7 @@
 A system is a module with five names (`System`); the method itself lives in a room. For example:
 
     CARD = Card(slug="spgc", title="A standardized ...", year=2018, family="corpus",
-                claim="...", data_kind="corpus", part="transform headers",
+                claim="...", data_kind="corpus", part="[transforms.headers] in a plan",
                 modules=("tilth.corpus.transforms.headers",))
     CLAIMS = (Claim(metric="body F1", method="markers", baseline="two markers", margin=0.01,
                     kind="counted", primary=True),)

@@ -29,7 +29,7 @@ CARD = Card(
     family="corpus",
     claim="A line scan with lists of header and footer phrases leaves the book and nothing else, "
     "so that tokens and counts of any number of books can be compared.",
-    part="transform headers",
+    part="[transforms.headers] in a plan; tilth corpus export RUN FOLDER --format spgc",
     modules=(
         "tilth.corpus.divergence",
         "tilth.corpus.levels",
