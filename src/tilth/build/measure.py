@@ -196,7 +196,9 @@ def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[s
     for number, item in enumerate(items):
         removed = _removed(texts[item.id], item.text)
         same = {
-            id for id in by_source[sources[item.id]] if id in around and removed in around[id].text
+            id
+            for id in by_source[sources[item.id]]
+            if id != item.id and id in around and removed in around[id].text
         }
         answers = retriever.search([item.query], k=10 + len(same)).rows["0"]
         rows[str(number)] = [answer for answer in answers if answer[0] not in same][:10]
