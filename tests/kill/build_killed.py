@@ -22,6 +22,7 @@ from tilth.testing.mixed import SMALL_PLAN, write_mixed
 
 # One write of each kind: the moment, and what the path of the file holds.
 KINDS = [
+    ("write", "plan.resolved.toml"),
     ("write", "tokens/tokenizer/tokenizer.json"),
     ("rename", "tokens/train/"),
     ("done", "ngram/"),

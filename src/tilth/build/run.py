@@ -171,8 +171,9 @@ def build(
     from tilth.corpus import EXECUTORS
     from tilth.documents.walk import check
     from tilth.lookup import construct
+    from tilth.store.lock import NAME as LOCK
     from tilth.store.lock import lock
-    from tilth.store.write import remove_temporary, write_text
+    from tilth.store.write import TEMPORARY, remove_temporary, write_text
 
     folder = Path(out)
     mapper = construct("executor", EXECUTORS, executor, {"workers": workers})
@@ -180,7 +181,9 @@ def build(
         documents = [documents]
     resolved = folder / "plan.resolved.toml"
     inside = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    if inside - {".lock"} and not resolved.is_file():
+    # A build that was killed at its very first write leaves only these.
+    inside = {name for name in inside if name != LOCK and TEMPORARY not in name}
+    if inside and not resolved.is_file():
         raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
     before = load(resolved) if resolved.is_file() else Plan()
     plan = (plan or before).with_settings(settings)
