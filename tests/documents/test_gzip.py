@@ -1,6 +1,7 @@
 """gzip: read while it is unpacked; damage and bombs cost the file, what was whole before stays."""
 
 import gzip
+import hashlib
 import json
 
 import pyarrow as pa
@@ -121,3 +122,12 @@ def test_a_bomb_of_lines_is_refused_too(read, monkeypatch):
 def test_a_large_text_is_refused_whatever_its_ratio(refuse_one):
     problem = refuse_one("a.txt.gz", gzip.compress(b"ab" * 501), max_document_bytes=1000)
     assert problem.reason == "too large"
+
+
+def test_the_limit_on_documents_is_none_on_a_file_of_lines(read):
+    rows = b"".join(b'{"text": "%s"}\n' % hashlib.sha256(b"%d" % n).hexdigest().encode()
+                    for n in range(50))  # fmt: skip
+    data = gzip.compress(rows)
+    assert len(data) > 1000
+    result = read({"a.jsonl.gz": data, "b.json.gz": data}, max_document_bytes=1000)
+    assert result.problems == [] and len(result.documents) == 100

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tilth.documents.formats import html as reader
 from tilth.documents.formats.html_text import declared_charset, visible_text
 from tilth.errors import LimitError
-from tilth.sandbox.child import Child
+from tilth.sandbox.child import Child, StartError
 
 PAGES = {
     "<p>a  b\n c</p><p>d</p>": "a b c\n\nd",
@@ -161,6 +161,17 @@ def test_memory_and_time_limits_end_as_problems(read, monkeypatch):
     assert [d.text for d in result.documents] == ["well"]
     (problem,) = result.problems
     assert problem.reason == "parser limit" and "memory" in problem.detail
+
+
+@pytest.mark.parametrize("name", ["a.html", "a.jsonl"])
+def test_a_parser_that_does_not_start_is_no_verdict_on_the_page(read, monkeypatch, name):
+    data = b'{"html": "<p>well"}\n' if name == "a.jsonl" else b"<p>well"
+    absent = Child("no_such_module:run")
+    with monkeypatch.context() as patch:
+        patch.setattr(reader._of_this_thread, "child", absent, raising=False)
+        with pytest.raises(StartError, match="no_such_module"):
+            read({name: data})
+    assert [d.text for d in read({name: data}).documents] == ["well"]
 
 
 def test_a_child_killed_from_outside_costs_no_page(read_one):

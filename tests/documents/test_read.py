@@ -1,6 +1,8 @@
 """Reading never fails for what is in a file, and every format keeps its contract."""
 
+import errno
 import gzip
+import os
 import random
 
 import pytest
@@ -13,7 +15,7 @@ from tilth.documents.formats import text as text_reader
 from tilth.documents.formats.languages import LANGUAGES
 from tilth.documents.inputs import Unit, plan
 from tilth.documents.read import read_unit
-from tilth.errors import UsageError
+from tilth.errors import DataError, UsageError
 from tilth.lookup import load
 
 
@@ -47,7 +49,7 @@ def test_a_file_that_changed_is_refused(tmp_path):
     assert problem.reason == "unreadable" and str(tmp_path) not in problem.detail
 
 
-@pytest.mark.parametrize("error", [MemoryError(), KeyError("x"), ValueError("in {path}")])
+@pytest.mark.parametrize("error", [KeyError("x"), ValueError("in {path}")])
 def test_a_reader_that_fails_costs_one_unit(tmp_path, monkeypatch, error):
     path = tmp_path / "a.txt"
     path.write_bytes(b"text")
@@ -60,7 +62,23 @@ def test_a_reader_that_fails_costs_one_unit(tmp_path, monkeypatch, error):
 
     monkeypatch.setattr(text_reader, "read", broken)
     (problem,) = read_unit(unit)
-    assert problem.reason in ("damaged", "too large") and str(tmp_path) not in problem.detail
+    assert problem.reason == "damaged" and str(tmp_path) not in problem.detail
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EIO, None])
+def test_a_machine_that_fails_is_no_verdict_on_a_file(tmp_path, monkeypatch, number):
+    (tmp_path / "a.txt").write_bytes(b"text")
+    (unit,), _ = plan([tmp_path / "a.txt"])
+
+    def fail(unit):
+        raise OSError(number, os.strerror(number)) if number else MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tilth.documents.read.sha256_of", fail)
+        with pytest.raises(DataError, match=r"a\.txt: .*run the step again"):
+            list(read_unit(unit))
+    (document,) = read_unit(unit)
+    assert document.text == "text"
 
 
 NAMES = ["a.txt", "a.md", "a.rst", "a.html", "a.json", "a.jsonl", "a.parquet", "a.py", "a", "a.gz"]

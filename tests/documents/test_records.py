@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import gzip
+import io
 import json
 
 import pyarrow as pa
@@ -11,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tilth.documents import read as read_module
+from tilth.documents.formats import records
 from tilth.documents.formats.records import looks_like_html
 from tilth.documents.inputs import plan
 
 
-def lines(*records):
-    return b"".join(json.dumps(record).encode() + b"\n" for record in records)
+def lines(*rows):
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
 def test_a_line_is_a_document(read):
@@ -30,8 +33,64 @@ def test_a_line_is_a_document(read):
     assert one.metadata == {"id": 7, "title": "T", "score": 0.5, "ok": True}
     assert one.group == "in/a.jsonl#0"
     assert two.text == "second\nline"
-    assert two.metadata == {"url": "u", "n": 2, "left_out": ["list"], "line_ends": "crlf"}
-    assert three.metadata == {"left_out": ["long", "nested", "tags"]}
+    notes = {"left_out": ["list"], "line_ends": "crlf"}
+    assert two.metadata == {"url": "u", "n": 2, "reader": notes}
+    assert three.metadata == {"reader": {"left_out": ["long", "nested", "tags"]}}
+
+
+def test_columns_and_the_readers_notes_do_not_meet(read):
+    names = {"damage": "high", "left_out": 5, "line_ends": "?", "encoding": None}
+    more = {"reader": "Ann", "reader_": 2, "tags": []}
+    row = json.dumps({"text": "a\r\nb ?", **names, **more}).encode().replace(b"b ?", b"b \xff")
+    page = json.dumps({"html": "<title>T</title>?", "title": "mine", "damage": []}).encode()
+    result = read({"a.jsonl": row + b"\n" + page + b'\n{"text": "last"}'}, group_by="reader")
+    assert result.problems == []
+    one, two, three = result.documents
+    assert one.metadata == {
+        "damage": "high", "left_out": 5, "line_ends": "?", "reader_": "Ann", "reader__": 2,
+        "reader": {"left_out": ["tags"], "line_ends": "crlf", "damage": 1},
+    }  # fmt: skip
+    assert (one.group, two.group) == ("reader=Ann", "in/a.jsonl#1")
+    assert two.metadata == {"title": "mine", "reader": {"left_out": ["damage"], "title": "T"}}
+    assert three.metadata == {}
+
+
+def test_columns_of_parquet_and_the_readers_notes_do_not_meet(read_everything, tmp_path):
+    columns = {
+        "text": [b"a\xff", b"b"],
+        "left_out": [1, 2],
+        "damage": ["x", "y"],
+        "list": [[1], []],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    result = read_everything(*plan([tmp_path / "a.parquet"]))
+    assert result.problems == []
+    assert [d.metadata for d in result.documents] == [
+        {"left_out": 1, "damage": "x", "reader": {"damage": 1, "left_out": ["list"]}},
+        {"left_out": 2, "damage": "y", "reader": {"left_out": ["list"]}},
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet"])
+@pytest.mark.parametrize("function", ["unify_line_ends", "_storable"])
+def test_an_error_that_nobody_foresaw_costs_one_record(read, monkeypatch, name, function):
+    module = read_module if function == "_storable" else records
+    real = getattr(module, function)
+
+    def fail(value):
+        if value == "b" or value == {"n": 1}:
+            raise KeyError("oops")
+        return real(value)
+
+    monkeypatch.setattr(module, function, fail)
+    rows = [{"text": text, "n": number} for number, text in enumerate("abc")]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), sink)
+    data = {"a.jsonl": lines(*rows), "a.json": json.dumps(rows).encode()}.get(name, sink.getvalue())
+    result = read({name: data})
+    assert [d.text for d in result.documents] == ["a", "c"]
+    (problem,) = result.problems
+    assert (problem.reason, problem.position) == ("damaged", 1) and "oops" in problem.detail
 
 
 def test_bad_lines_are_listed_with_their_number(read):
@@ -54,7 +113,9 @@ def test_bad_lines_are_listed_with_their_number(read):
     assert [d.text for d in result.documents] == [
         "good", "\ufffd bad byte", "\ufffd lone", "not numbers", "last, no line end",
     ]  # fmt: skip
-    assert [d.metadata.get("damage") for d in result.documents] == [None, 1, 1, None, None]
+    assert [d.metadata.get("reader") for d in result.documents] == [
+        None, {"damage": 1}, {"damage": 1}, None, None,
+    ]  # fmt: skip
     assert result.documents[2].metadata["k\ufffd"] == "\ufffd"
     assert set(result.documents[3].metadata) == set()
 
@@ -116,11 +177,11 @@ def outcome(result):
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(records=RECORDS, part_bytes=st.integers(1, 120), end=st.booleans())
+@given(rows=RECORDS, part_bytes=st.integers(1, 120), end=st.booleans())
 def test_parts_of_any_size_give_the_same_documents(
-    read_everything, tmp_path, records, part_bytes, end
+    read_everything, tmp_path, rows, part_bytes, end
 ):
-    data = b"\n".join([b'{"text": "at least one"}', *records]) + b"\n" * end
+    data = b"\n".join([b'{"text": "at least one"}', *rows]) + b"\n" * end
     path = tmp_path / "a.jsonl"
     path.write_bytes(data)
     whole = read_everything(*plan([path], max_line_bytes=60))
@@ -173,8 +234,8 @@ def test_json_lists_and_objects(read):
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.json", "b.json", "c.jsonl.gz"])
 def test_a_file_without_any_text_is_one_problem(refuse_one, name):
-    records = [{"question": f"q{number}", "answer": 1} for number in range(50)]
-    data = json.dumps(records).encode() if name == "b.json" else lines(*records)
+    rows = [{"question": f"q{number}", "answer": 1} for number in range(50)]
+    data = json.dumps(rows).encode() if name == "b.json" else lines(*rows)
     problem = refuse_one(name, gzip.compress(data) if name.endswith("gz") else data)
     assert problem.reason == "no text column"
     assert "columns: answer, question; name one by text_column" in problem.detail
@@ -198,7 +259,7 @@ def test_a_row_is_a_document(read_everything, tmp_path):
     assert [d.position for d in result.documents] == [n for n in range(20) if n != 3]
     first = result.documents[0]
     assert (first.text, first.format, first.group) == ("text of 0", "record", "a.parquet#0")
-    assert first.metadata == {"id": "r0", "year": 0, "left_out": ["vector"]}
+    assert first.metadata == {"id": "r0", "year": 0, "reader": {"left_out": ["vector"]}}
     (problem,) = result.problems
     assert (problem.reason, problem.position) == ("no text column", 3)
 
@@ -236,9 +297,9 @@ def test_columns_of_any_type(read_everything, tmp_path):
     assert one.metadata == {
         "kind": "a", "day": "2020-01-02", "moment": "2020-01-02 03:04:05.000006000Z",
         "nanoseconds": "1970-01-01 00:00:00.000000001", "price": "1.50", "large": "l",
-        "view": "v", "damage": 1, "left_out": ["struct"],
+        "view": "v", "reader": {"damage": 1, "left_out": ["struct"]},
     }  # fmt: skip
-    assert two.metadata == {"kind": "b", "ratio": 0.5, "left_out": ["struct"]}
+    assert two.metadata == {"kind": "b", "ratio": 0.5, "reader": {"left_out": ["struct"]}}
 
 
 def test_html_in_a_column(read_everything, tmp_path):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tilth.errors import DataError, LimitError, TilthError
+from tilth.errors import DataError, LimitError
 from tilth.sandbox import child as module
-from tilth.sandbox.child import Child
+from tilth.sandbox.child import Child, StartError
 
 HERE = Path(__file__).parent
 
@@ -226,13 +226,22 @@ def test_threads_take_turns(child):
 @pytest.mark.parametrize("function", ["no_such_module:run", "misbehave:no_such_name"])
 def test_a_function_that_is_not_there_is_said(function):
     with Child(function, folders=[HERE]) as child:
-        with pytest.raises(TilthError, match="no child process runs"):
+        with pytest.raises(StartError, match="no child process runs"):
             child.call(b"")
-        with pytest.raises(TilthError, match="Error"):
+        with pytest.raises(StartError, match="Error"):
             child.call(b"")
 
 
 def test_too_little_memory_to_start_is_said():
     # Either the interpreter ends, or the import fails: how far it gets depends on its version.
-    with make(memory=1 << 20) as child, pytest.raises(TilthError, match="no child process runs"):
+    with make(memory=1 << 20) as child, pytest.raises(StartError, match="no child process runs"):
         child.call(b"")
+
+
+def test_an_interpreter_that_does_not_run_is_said(monkeypatch):
+    with make() as child:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", "/no/such/interpreter")
+            with pytest.raises(StartError, match="No such file"):
+                child.call(b"")
+        assert child.call(b"well") == b"well"

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # How often the curve is measured, and on which share of the held-out bytes.
 CURVE_POINTS = 6
 CURVE_SHARE = 0.2
+# A source of more documents is a file of records, not a module with its docstrings.
+LARGEST_FAMILY = 1000
 
 
 def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -28,6 +30,8 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
 
     The n-gram model of a point has seen the very text that the decoder has seen up to there.
     """
+    import torch
+
     from tilth.evaluation.bits import bits_per_byte
     from tilth.models import decoder
     from tilth.objectives.causal import Causal
@@ -35,6 +39,8 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
     from tilth.training.loop import Point, fit
     from tilth.training.order import tokens_seen
 
+    # For all that follows, scoring too: sums depend on the number of threads.
+    torch.set_num_threads(plan.train.threads)
     data = TokenBlocks.open(folder / "tokens" / "train")
     held_out = TokenBlocks.open(folder / "tokens" / "test")
     model = decoder.build(
@@ -68,7 +74,7 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
         entry["ngram"] = ngram_bits(text, plan.ngram.order, held_out, chosen)
         seen = text
     whole = spread(held_out, plan.evaluate.bytes)
-    target = folder / "evaluation" / "training"
+    target = folder / "evaluation" / "model"
     made = history.plan
     result = {
         "curve": curve,
@@ -90,8 +96,8 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
             "order": plan.ngram.order,
         },
     }
-    write_json(target / "training.json", result)
-    write_manifest(target, ["training.json"])
+    write_json(target / "model.json", result)
+    write_manifest(target, ["model.json"])
     return {"tokens": made["tokens"], "parameters": made["parameters"]}
 
 
@@ -153,22 +159,22 @@ def _thinned(points: list[Any], count: int = 100) -> list[Any]:
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
-def evaluate(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
+def search(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
     """Search for known items: a sentence is taken out of a document, and then looked for."""
     progress("known-item search", 0, 0)
     lexical = lexical_search(folder / "index", corpus, plan.evaluate.queries, plan.evaluate.seed)
     queries = lexical.pop("queries") if lexical else 0
     result = {"search": {"queries": queries, "lexical": lexical, "dense": None, "fused": None}}
-    target = folder / "evaluation" / "held-out"
-    write_json(target / "held-out.json", result)
-    write_manifest(target, ["held-out.json"])
+    target = folder / "evaluation" / "search"
+    write_json(target / "search.json", result)
+    write_manifest(target, ["search.json"])
 
 
 def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[str, float] | None:
     """How well BM25 finds a document by a sentence that was removed from it; None if none fits.
 
-    The sentence is also out of reach elsewhere in the same source: a docstring stands in its module
-    too, and finding the module would say nothing.
+    A docstring stands in its module too, and finding the module would say nothing: documents of the
+    same source file that hold the sentence are passed over.
     """
     from tilth.evaluation.ranking import evaluate_queries, known_item_queries
     from tilth.retrieval.bm25 import BM25
@@ -179,9 +185,6 @@ def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[s
     kept = np.flatnonzero(decisions.column("kept").to_numpy(zero_copy_only=False))
     ids = columns.column("id").take(kept).to_pylist()
     sources = dict(zip(ids, columns.column("source").take(kept).to_pylist()))
-    by_source: dict[str, list[str]] = {}
-    for id, source in sources.items():
-        by_source.setdefault(source, []).append(id)
     # More documents than queries: some have no sentence that fits.
     sampled = sorted(ids, key=lambda id: digest("known item", seed, id))[: 3 * count]
     texts = {id: found.text for id, found in corpus.get_many(sampled).items()}
@@ -190,15 +193,14 @@ def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[s
         return None
     retriever = BM25.load(index)
     retriever.add({item.id: item.text for item in items})
-    others = [id for item in items for id in by_source[sources[item.id]] if id != item.id]
-    around = corpus.get_many(others[: 50 * count])
+    families = _families(sources, {sources[item.id] for item in items})
+    around = corpus.get_many([id for family in families.values() for id in family])
     rows: dict[str, list[tuple[str, float]]] = {}
     for number, item in enumerate(items):
-        removed = _removed(texts[item.id], item.text)
         same = {
             id
-            for id in by_source[sources[item.id]]
-            if id != item.id and id in around and removed in around[id].text
+            for id in families.get(sources[item.id], [])
+            if id != item.id and item.sentence in around[id].text
         }
         answers = retriever.search([item.query], k=10 + len(same)).rows["0"]
         rows[str(number)] = [answer for answer in answers if answer[0] not in same][:10]
@@ -211,7 +213,10 @@ def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[s
     return {**means, "queries": len(items), "ci_low": float(low), "ci_high": float(high)}
 
 
-def _removed(whole: str, rest: str) -> str:
-    """What stands in `whole` and not in `rest`, which lacks one piece of it."""
-    at = next((n for n, (a, b) in enumerate(zip(whole, rest)) if a != b), len(rest))
-    return whole[at : at + len(whole) - len(rest)].strip()
+def _families(sources: dict[str, str], wanted: set[str]) -> dict[str, list[str]]:
+    """Kept documents of each wanted source; not of record files, whose records stand alone."""
+    families: dict[str, list[str]] = {source: [] for source in wanted}
+    for id, source in sources.items():
+        if source in families:
+            families[source].append(id)
+    return {source: family for source, family in families.items() if len(family) <= LARGEST_FAMILY}

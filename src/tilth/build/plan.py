@@ -7,14 +7,55 @@ to a run folder as `plan.resolved.toml` is complete and alone governs a restart.
 
 from __future__ import annotations
 
+import inspect
+import math
 import tomllib
-import types
 import typing
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tilth.errors import PlanError, nearest
+from tilth.errors import PlanError, UsageError, nearest
+
+SOURCES = ("files", "installation")
+# Settings of `documents` that choose among files; the Python installation has no use for them.
+FILE_SETTINGS = ("include", "exclude", "text_column", "group_by")
+# From the first to the second number, both allowed.
+RANGES: dict[str, tuple[float, float]] = {
+    "documents.block_bytes": (1, math.inf),
+    "documents.installation_bytes": (1, math.inf),
+    "split.seed": (0, math.inf),
+    "tokens.vocabulary": (260, 65_000),
+    "tokens.sample_bytes": (1, math.inf),
+    "ngram.order": (1, 8),
+    "model.context": (16, 1_000_000),
+    "train.tokens": (0, math.inf),
+    "train.batch_tokens": (16, 10**9),
+    "train.seed": (0, math.inf),
+    "train.threads": (1, math.inf),
+    "index.k1": (0, 1000),
+    "index.b": (0, 1),
+    "evaluate.bytes": (1, math.inf),
+    "evaluate.queries": (1, math.inf),
+    "evaluate.seed": (0, math.inf),
+}
+# Above 0, up to the number.
+POSITIVE: dict[str, float] = {
+    "split.share": 0.5,
+    "train.tokens_per_parameter": math.inf,
+    "train.epochs": math.inf,
+    "train.learning_rate": math.inf,
+}
+LARGEST_MODEL = 10**12
+# TOML's integers have 64 bits.
+LARGEST_INTEGER = 2**63 - 1
+_KINDS = {
+    dict: "a section",
+    tuple: "a list",
+    str: "text",
+    bool: "true or false",
+}
 
 
 @dataclass(frozen=True)
@@ -171,7 +212,7 @@ def load(path: str | Path) -> Plan:
         mapping = tomllib.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
         raise PlanError("there is no such plan", where=str(path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlanError(f"not valid TOML: {error}", where=str(path)) from None
     return from_mapping(mapping, str(path))
 
@@ -201,44 +242,149 @@ def _build(kind: Any, mapping: Any, where: str, path: str) -> Any:
 
 
 def _checked(value: Any, hint: Any, where: str, name: str) -> Any:
-    origin = typing.get_origin(hint)
-    base = origin or hint
-    if isinstance(base, types.UnionType) or base is Any:
+    base = typing.get_origin(hint) or hint
+    if base is Any:
         return value
     if base is tuple and isinstance(value, list):
-        return tuple(value)
-    if base is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, base) or (base is int and isinstance(value, bool)):
+        value = tuple(value)
+    wanted = (int, float) if base is float else base
+    if not isinstance(value, wanted) or (base is not bool and isinstance(value, bool)):
+        kind = _KINDS.get(base, base.__name__)
         raise PlanError(
-            f"{name!r} must be {base.__name__}, not {type(value).__name__} {value!r}", where=where
+            f"{name!r} must be {kind}, not {type(value).__name__} {_short(value)}", where=where
         )
-    return value
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        raise PlanError(f"{name!r} must be a number of at most 64 bits", where=where)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PlanError(f"{name!r} must be a finite number, not {value}", where=where)
+    parts = typing.get_args(hint)
+    if base is dict and parts:
+        return {k: _checked(part, parts[1], where, f"{name}.{k}") for k, part in value.items()}
+    if base is tuple and parts:
+        return tuple(
+            _checked(part, parts[0], where, f"{name}[{i}]") for i, part in enumerate(value)
+        )
+    return float(value) if base is float else value
+
+
+def _short(value: Any) -> str:
+    # The type is tested first: the digits of a very large number cannot be printed.
+    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+        return "of more than 64 bits"
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def check(plan: Plan, where: str) -> None:
     """What can be known before reading a document: names, options and ranges."""
+    _check_numbers(plan, where)
+    _check_names(plan, where)
+    _check_methods_and_rule(plan, where)
+    check_source(plan, where)
+
+
+def check_source(plan: Plan, where: str) -> None:
+    """Settings that have no effect for the source of the documents are refused, not ignored.
+
+    To be called again where the source is decided after the plan is read.
+    """
+    if plan.documents.source != "installation":
+        return
+    for key in FILE_SETTINGS:
+        if getattr(plan.documents, key):
+            raise PlanError(
+                f"'documents.{key}' has no effect for the Python installation",
+                where=where,
+                hint="leave it out, or give a folder of documents",
+            )
+
+
+def _check_numbers(plan: Plan, where: str) -> None:
+    for name, (low, high) in RANGES.items():
+        value = _at(plan, name)
+        if name == "train.batch_tokens":
+            low = plan.model.context
+        if not low <= value <= high:
+            allowed = f"lie from {low} to {high}" if high < math.inf else f"be at least {low}"
+            raise PlanError(f"{name!r} must {allowed}, not {value}", where=where)
+    for name, high in POSITIVE.items():
+        value = _at(plan, name)
+        if not 0 < value <= high:
+            allowed = f"lie above 0, up to {high}" if high < math.inf else "be above 0"
+            raise PlanError(f"{name!r} must {allowed}, not {value}", where=where)
+
+
+def _at(plan: Plan, name: str) -> Any:
+    section, key = name.split(".")
+    return getattr(getattr(plan, section), key)
+
+
+def _check_names(plan: Plan, where: str) -> None:
+    from tilth.lookup import load as find
+    from tilth.models.decoder import parse_size
+    from tilth.training import SCHEDULES
+
+    _named("train.schedule", where, lambda: find("schedule", SCHEDULES, plan.train.schedule))
+    # Infinite sizes end as OverflowError, which `_named` turns into one line.
+    size = _named("model.size", where, lambda: parse_size(plan.model.size))
+    if not 1 <= size <= LARGEST_MODEL:
+        raise PlanError("'model.size' must lie from 1 to 1000b", where=where)
+    source = plan.documents.source
+    if source and source not in SOURCES:
+        hint = nearest(source, SOURCES)
+        raise PlanError(f"'documents.source' cannot be {source!r}", where=where, hint=hint)
+
+
+def _check_methods_and_rule(plan: Plan, where: str) -> None:
+    from tilth.corpus.rules import DUPLICATE, parse
     from tilth.corpus.transforms import TRANSFORMS
-    from tilth.lookup import construct
     from tilth.signals import SIGNALS
 
     for name, options in plan.transforms.items():
-        construct("transform", TRANSFORMS, name, options)
+        _method("transform", TRANSFORMS, name, options, where)
     columns = {"id", "source", "position", "format", "group", "origin", "cluster"}
     for name, options in plan.signals.items():
-        columns.update(construct("signal", SIGNALS, name, options).columns)
-    from tilth.corpus.rules import parse
-
+        columns.update(_method("signal", SIGNALS, name, options, where).columns)
     for name, expression in plan.rule.conditions.items():
+        if name == DUPLICATE:
+            raise PlanError(
+                f"'rule.conditions.{DUPLICATE}': the rule adds a condition of this name itself",
+                where=where,
+                hint="give it any other name",
+            )
         parse(expression, columns, name)
     parse(plan.rule.keep_by, columns, "keep_by")
-    ranges = {
-        "split.share": (plan.split.share, 0.0, 0.5),
-        "tokens.vocabulary": (plan.tokens.vocabulary, 260, 65_000),
-        "ngram.order": (plan.ngram.order, 1, 8),
-        "model.context": (plan.model.context, 16, 1_000_000),
-        "train.batch_tokens": (plan.train.batch_tokens, plan.model.context, 10**9),
-    }
-    for name, (value, low, high) in ranges.items():
-        if not low <= value <= high:
-            raise PlanError(f"{name!r} must lie from {low} to {high}, not {value}", where=where)
+
+
+def _method(
+    kind: str, table: dict[str, str], name: str, options: dict[str, Any], where: str
+) -> Any:
+    """The method, made once; an option has the type of its default in the constructor."""
+    from tilth.lookup import construct
+    from tilth.lookup import load as find
+
+    path = f"{kind}s.{name}"
+    maker = _named(path, where, lambda: find(kind, table, name))
+    parameters = inspect.signature(maker).parameters
+    for option, value in options.items():
+        default = parameters[option].default if option in parameters else None
+        if isinstance(default, (bool, int, float, str, tuple)):
+            _checked(value, type(default), where, f"{path}.{option}")
+
+    def make() -> Any:
+        made = construct(kind, table, name, options)
+        made.parameters()
+        return made
+
+    return _named(path, where, make)
+
+
+def _named(path: str, where: str, make: Callable[[], Any]) -> Any:
+    """What `make` gives; its refusals become a PlanError that names the key."""
+    try:
+        return make()
+    except UsageError as error:
+        raise PlanError(f"{path!r}: {error.what}", where=where, hint=error.hint) from None
+    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        line = " ".join(str(error).split())
+        raise PlanError(f"{path!r}: a value is of the wrong kind: {line}", where=where) from None

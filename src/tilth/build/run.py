@@ -7,6 +7,7 @@ ngram/  model/       the modified Kneser-Ney model; a Hugging Face folder
 index/               BM25 over the kept documents
 evaluation/          what was measured, as JSON
 report/              report.html and report.json
+steps/               what each step was made from; manifest.json comes last of all
 events.jsonl         times and host facts, outside every digest
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DataError, UsageError
+from tilth.store.manifest import is_complete
 from tilth.store.write import read_json
 from tilth.types import Progress, silent
 
@@ -62,9 +64,9 @@ class Run:
             )
 
     def _part(self, name: str) -> Path:
-        if not (self.folder / name).is_dir():
+        if not is_complete(self.folder):
             raise DataError(
-                f"this run has no {name} yet", where=str(self.folder), hint="build it again"
+                "this run is unfinished", where=str(self.folder), hint="type the same build again"
             )
         return self.folder / name
 
@@ -85,7 +87,8 @@ class Run:
     def tokenizer(self) -> Any:
         from tilth.tokens import bpe
 
-        return bpe.load(self._part("tokens") / "tokenizer")
+        # The model's own copy: it is never ahead of the model.
+        return bpe.load(self._part("model"))
 
     @functools.cached_property
     def model(self) -> Any:
@@ -173,6 +176,8 @@ def build(
     from tilth.lookup import construct
     from tilth.store.lock import NAME as LOCK
     from tilth.store.lock import lock
+    from tilth.store.manifest import NAME as MANIFEST
+    from tilth.store.manifest import write_manifest
     from tilth.store.write import TEMPORARY, remove_temporary, write_text
 
     folder = Path(out)
@@ -192,8 +197,12 @@ def build(
     plan = _with_source(plan, before, "installation" if documents is None else "files", folder)
     with lock(folder):
         remove_temporary(folder)
+        # Without its manifest a run is visibly unfinished: parts may be of different states.
+        (folder / MANIFEST).unlink(missing_ok=True)
         write_text(resolved, plan.to_toml())
         steps.all_steps(folder, plan, documents, mapper, progress)
+        records = sorted(path.name for path in (folder / "steps").iterdir())
+        write_manifest(folder, ["plan.resolved.toml", *(f"steps/{name}" for name in records)])
     return Run(folder)
 
 

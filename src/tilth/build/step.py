@@ -9,13 +9,17 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tilth import __version__
 from tilth.store.digest import digest_value, sha256_file
 from tilth.store.events import Events
 from tilth.store.manifest import NAME, is_complete
 from tilth.store.write import read_json, write_json
+
+LIBRARIES = ("numba", "numpy", "pyarrow", "tokenizers", "torch", "transformers")
 
 
 def step(
@@ -26,7 +30,7 @@ def step(
     `folders` below the run folder are the step's results, each ending with a manifest. What was
     made from other things is deleted first. `work` may return JSON values to keep in the record.
     """
-    path, made = run / "steps" / f"{name}.json", digest_value(made_from)
+    path, made = run / "steps" / f"{name}.json", digest_value([versions(), made_from])
     record = read_json(path) if path.is_file() else {}
     if record.get("made_from") == made and record.get("outputs") == _outputs(run, folders):
         return dict(record)
@@ -45,6 +49,11 @@ def step(
         cpu_seconds=round(time.process_time() - cpu, 3),
     )
     return record
+
+
+def versions() -> dict[str, str]:
+    """What results depend on besides data and plan: another version makes a step again."""
+    return {"tilth": __version__, **{name: metadata.version(name) for name in LIBRARIES}}
 
 
 def _outputs(run: Path, folders: Sequence[str]) -> dict[str, str | None]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from tilth import __version__
 from tilth.build import measure
 from tilth.build.plan import Plan
 from tilth.build.step import step
@@ -13,8 +17,12 @@ from tilth.corpus.corpus import Corpus
 from tilth.corpus.rules import Rule
 from tilth.errors import DataError
 from tilth.store.digest import digest_value
+from tilth.store.events import Events
 from tilth.store.write import write_json
 from tilth.types import Executor, Progress
+
+# The same for every run: the folder's name would make two equal runs differ.
+TITLE = "What these documents are, and what they are good for"
 
 
 def all_steps(
@@ -31,12 +39,19 @@ def all_steps(
         progress=progress,
         block_bytes=plan.documents.block_bytes,
     )
+    events = Events(folder / "events.jsonl")
+    events.write(
+        "start", tilth=__version__, python=platform.python_version(), machine=platform.machine(),
+        cores=len(os.sched_getaffinity(0)), workers=executor.workers,
+    )  # fmt: skip
+    began = time.monotonic()
     installation = curate(corpus, plan, documents)
+    events.write("step", step="corpus", seconds=round(time.monotonic() - began, 3))
     tokens(folder, plan, corpus, progress)
     ngram(folder, plan, progress)
     model(folder, plan, progress)
     index(folder, plan, corpus, progress)
-    evaluate(folder, plan, corpus, progress)
+    search(folder, plan, corpus, progress)
     report(folder, plan, corpus, installation)
 
 
@@ -74,6 +89,7 @@ def curate(
     corpus.find_duplicates()
     corpus.select(Rule(plan.rule.conditions, plan.rule.keep_by))
     corpus.split(plan.split.share, plan.split.seed)
+    corpus.drop_others()
     return installation
 
 
@@ -119,17 +135,20 @@ def tokens(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None
 
 
 def _sample(corpus: Corpus, limit: int) -> Iterator[str]:
-    """Kept training texts, spread over the whole corpus, up to about `limit` bytes."""
-    table = corpus.columns()
-    total = sum(table.column("bytes").to_pylist()) if "bytes" in table.column_names else 0
+    """Kept training texts, spread over the whole corpus, up to `limit` bytes."""
+    import pyarrow.compute as pc
+
+    batches = corpus.batches(["text"], kept=True, split="train")
+    total = sum(pc.sum(pc.binary_length(b.column("text"))).as_py() or 0 for _, b in batches)
+    # Every stride-th document; the last one is cut, in the sample alone.
     stride = max(1, -(-total // limit))
-    taken = number = 0
+    number = 0
     for _, _, texts in texts_by_block(corpus, "train"):
         for text in texts:
-            # Every stride-th document; each is cut only in the sample, never in the corpus.
-            if number % stride == 0 and taken < limit:
-                yield text[: limit - taken]
-                taken += len(text)
+            if number % stride == 0 and limit > 0:
+                data = text.encode("utf-8")
+                yield data[:limit].decode("utf-8", "ignore")
+                limit -= len(data)
             number += 1
 
 
@@ -165,9 +184,9 @@ def model(folder: Path, plan: Plan, progress: Progress) -> None:
 
     made_from = [
         _tokens_digest(folder, "train"), _tokens_digest(folder, "test"),
-        vars(plan.model), vars(plan.train), vars(plan.evaluate), plan.ngram.order,
+        vars(plan.model), vars(plan.train), plan.evaluate.bytes, plan.ngram.order,
     ]  # fmt: skip
-    step(folder, "model", made_from, ["model", "evaluation/training"], work)
+    step(folder, "model", made_from, ["model", "evaluation/model"], work)
 
 
 def index(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
@@ -187,17 +206,14 @@ def index(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
     step(folder, "index", [corpus.digest, vars(plan.index), BM25.version], ["index"], work)
 
 
-def evaluate(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
-    """Bits per byte on held-out documents, and search for known items."""
+def search(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
+    """Search for known items, to know how good the index is."""
 
     def work() -> None:
-        measure.evaluate(folder, plan, corpus, progress)
+        measure.search(folder, plan, corpus, progress)
 
-    made_from = [
-        corpus.digest, vars(plan.evaluate), vars(plan.train), vars(plan.model),
-        vars(plan.ngram), vars(plan.index), vars(plan.tokens),
-    ]  # fmt: skip
-    step(folder, "evaluation", made_from, ["evaluation/held-out"], work)
+    made_from = [corpus.digest, vars(plan.index), plan.evaluate.queries, plan.evaluate.seed]
+    step(folder, "search", made_from, ["evaluation/search"], work)
 
 
 def report(folder: Path, plan: Plan, corpus: Corpus, installation: dict[str, Any] | None) -> None:
@@ -206,21 +222,14 @@ def report(folder: Path, plan: Plan, corpus: Corpus, installation: dict[str, Any
     from tilth.store.write import read_json
 
     evaluation = {
-        **read_json(folder / "evaluation" / "training" / "training.json"),
-        **read_json(folder / "evaluation" / "held-out" / "held-out.json"),
+        **read_json(folder / "evaluation" / "model" / "model.json"),
+        **read_json(folder / "evaluation" / "search" / "search.json"),
         "curation": None,
     }
 
     def work() -> None:
         corpus.progress("report", 0, 0)
-        write_report(
-            folder / "report", corpus, evaluation, title=_title(folder), installation=installation
-        )
+        write_report(folder / "report", corpus, evaluation, title=TITLE, installation=installation)
 
     made_from = [corpus.digest, evaluation, installation, plan.to_toml()]
     step(folder, "report", made_from, ["report"], work)
-
-
-def _title(folder: Path) -> str:
-    # The folder's name would make two equal runs differ.
-    return "What these documents are, and what they are good for"

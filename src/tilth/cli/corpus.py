@@ -85,9 +85,8 @@ def show(
             for decision in decisions:
                 info(str(decision))
         return
-    found = corpus.get(decisions[0].id if len(decisions) == 1 else document) if (
-        len(decisions) == 1 or all(c in "0123456789abcdef" for c in document)
-    ) else corpus.get(decisions[0].id)  # fmt: skip
+    exact = next((d for d in decisions if d.id.startswith(document)), None)
+    found = corpus.get((exact or next(d for d in decisions if d.id)).id)
     row = found.to_row()
     if emit({"document": row, "decisions": [vars(d) for d in decisions]}, json):
         return
@@ -106,7 +105,6 @@ def export(
     format: Annotated[str, typer.Option(help="jsonl, parquet or spgc.")] = "jsonl",
     split: Annotated[str, typer.Option(help="Only train or test.")] = "",
     dropped: Annotated[bool, typer.Option("--dropped", help="Dropped ones instead.")] = False,
-    layer: Annotated[str, typer.Option(help="A layer other than the last.")] = "",
     json: Json = False,
 ) -> None:
     """Write kept documents out: JSON lines, Parquet, or text, tokens and counts (SPGC).
@@ -121,9 +119,9 @@ def export(
     from tilth.cli.output import emit, info
     from tilth.corpus.export import export as write
 
-    count = write(
-        open_corpus(folder), output, format=format, split=split or None, kept=not dropped,
-        layer=layer or None,
-    )  # fmt: skip
+    corpus = open_corpus(folder)
+    # A corpus without a rule has only kept documents.
+    kept = not dropped if dropped or corpus.decisions() is not None else None
+    count = write(corpus, output, format=format, split=split or None, kept=kept)
     if not emit({"documents": count, "output": output}, json):
         info(f"{count:,} documents written to {output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,9 +12,9 @@ PROGRAMS = {"bwrap": "apt-get install bubblewrap"}
 
 
 def doctor(
-    clean: Annotated[
-        bool, typer.Option("--clean", help="Delete tilth's cache folder and say its size.")
-    ] = False,
+    folder: Annotated[
+        str, typer.Argument(help="A run or corpus folder: every file is read and verified.")
+    ] = "",
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check this installation and say what is missing.
@@ -22,7 +23,7 @@ def doctor(
 
         tilth doctor
 
-        tilth doctor --json
+        tilth doctor my-run
     """
     import os
     import platform
@@ -51,11 +52,8 @@ def doctor(
         "cache": str(cache_folder()),
         "data": [str(folder) for folder in data_folders()],
     }
-    if clean:
-        folder = cache_folder()
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        shutil.rmtree(folder, ignore_errors=True)
-        found["cleaned_bytes"] = size
+    if folder:
+        found["verified"] = _verify(Path(folder))
     if emit(found, json):
         return
     info(f"tilth {__version__}, Python {found['python']}, {cores} cores, {memory / 2**30:.0f} GiB")
@@ -64,10 +62,23 @@ def doctor(
     for name, there in found["programs"].items():
         info(f"  {name} {'is here' if there else 'is missing: ' + PROGRAMS[name]}")
     info(f"  cache {found['cache']}")
-    for folder in found["data"] or ["none; named data sets are looked for in $TILTH_DATA"]:
-        info(f"  data {folder}")
-    if clean:
-        info(f"  cache emptied, {found['cleaned_bytes']:,} bytes")
+    for place in found["data"] or ["none; named data sets are looked for in $TILTH_DATA"]:
+        info(f"  data {place}")
+    if folder:
+        info(f"  {folder}: {found['verified']:,} folders agree with their manifests")
+
+
+def _verify(folder: Path) -> int:
+    """Verify every manifest below a folder; how many. DamagedError at the first that fails."""
+    from tilth.errors import DataError
+    from tilth.store.manifest import NAME, verify
+
+    found = sorted(folder.rglob(NAME))
+    if not found:
+        raise DataError("holds no finished result", where=str(folder))
+    for path in found:
+        verify(path.parent)
+    return len(found)
 
 
 command = doctor

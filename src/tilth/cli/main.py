@@ -130,7 +130,9 @@ def _other(error: Exception, words: list[str], debug: bool) -> int:
 
 
 def _fail(line: str, code: int, words: list[str]) -> int:
-    line = " ".join(line.split())
+    from tilth.cli.output import printable
+
+    line = printable(" ".join(line.split()))
     if "--json" in words:
         sys.stdout.write(json.dumps({"error": line, "exit_code": code}) + "\n")
     sys.stderr.write(f"tilth: {line}\n")

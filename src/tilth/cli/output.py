@@ -13,16 +13,16 @@ from typing import Any
 def emit(value: Any, as_json: bool) -> bool:
     """Print a JSON value on standard output where JSON was asked for; says whether it did."""
     if as_json:
-        sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False, default=str) + "\n")
+        sys.stdout.write(json.dumps(value, indent=1, default=str) + "\n")
     return as_json
 
 
 def info(text: str = "") -> None:
     """One line for people on standard output."""
-    sys.stdout.write(_printable(text) + "\n")
+    sys.stdout.write(printable(text) + "\n")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     # Text of documents goes to terminals: control characters would be obeyed there.
     return "".join(
         c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
@@ -31,7 +31,7 @@ def _printable(text: str) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """A table: drawn on a terminal, tab-separated with a header line elsewhere."""
-    cells = [[_printable("" if cell is None else str(cell)) for cell in row] for row in rows]
+    cells = [[printable("" if cell is None else str(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
         for row in [list(columns), *cells]:
             info("\t".join(cell.replace("\t", " ").replace("\n", " ") for cell in row))

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from tilth.errors import DamagedError
 from tilth.store.digest import digest_value
-from tilth.store.manifest import NAME, read_manifest
+from tilth.store.manifest import NAME, is_complete, read_manifest
 from tilth.store.write import atomic_write, read_json, write_json
 from tilth.types import Executor, Progress, silent
 
@@ -57,7 +57,7 @@ def make_blocks(
     order = [task.id for task in tasks]
     wanted = {**fields, "order": order}
     manifest = read_manifest(folder)
-    if manifest is None or any(manifest.get(key) != value for key, value in wanted.items()):
+    if manifest is None or not is_complete(folder, wanted):
         missing = [task for task in tasks if not _is_done(folder, task.id)]
         progress(step, len(tasks) - len(missing), len(tasks))
         work = _MakeBlock(folder, maker, schema)

@@ -40,12 +40,17 @@ from tilth.corpus.split import components, split_by_component
 from tilth.corpus.transforms.base import made_by
 from tilth.documents.document import Document, Problem
 from tilth.documents.inputs import Unit, plan
-from tilth.errors import DataError, UsageError
+from tilth.errors import DataError, UsageError, nearest
 from tilth.store.digest import ID_LENGTH, digest_value
-from tilth.store.manifest import read_manifest
 from tilth.types import Executor, Progress, Signal, Transform, silent
 
 FIRST_LAYER = "documents"
+# Where the results of a step lie in the folder of their layer, and which are named name@digest.
+PLACES = {"measure": "signals", "duplicates": "duplicates", "select": "decisions", "split": "split"}
+NAMED = ("signals", "duplicates")
+SPLITS = ("train", "test", "none")
+# So much of an id is enough to ask for a document by.
+SHORTEST_ID = 6
 
 
 class Corpus:
@@ -64,6 +69,7 @@ class Corpus:
         self.executor = executor or LocalExecutor()
         self.progress = progress
         self.block_bytes = block_bytes
+        self._made: list[lineage.Key] = []
 
     @property
     def layers(self) -> list[str]:
@@ -98,7 +104,9 @@ class Corpus:
             folder, units, self.executor, block_bytes=self.block_bytes, progress=self.progress
         )
         layers.write_problems(folder, listed)
-        self._record("read", FIRST_LAYER, manifest, inputs=len(units))
+        self._record(
+            "read", FIRST_LAYER, manifest, inputs=len(units), problems=digest_value(listed)
+        )
         if manifest["rows"] == 0:
             reasons = sorted({p.reason for p in self.problems()}) or ["there was no file"]
             raise DataError("no document could be read: " + ", ".join(reasons))
@@ -138,7 +146,7 @@ class Corpus:
         return decisions
 
     def split(self, share: float = 0.05, seed: int = 0, layer: str | None = None) -> pa.Table:
-        """Hold out about `share` of the bytes by origin and group, closed under duplicates.
+        """Hold out about `share` of the kept bytes by origin and group, closed under duplicates.
 
         Column `split`: `train`, `test`, or `none` for a document whose duplicate is in training
         while its own group is held out; it is used for neither.
@@ -149,14 +157,19 @@ class Corpus:
         component = components(
             identity.column("origin").to_pylist(), identity.column("group").to_pylist()
         )
-        sizes = table.column("bytes") if "bytes" in table.column_names else [1] * table.num_rows
-        held_out = split_by_component(
-            component, table.column("id").to_pylist(), np.asarray(sizes), share, seed
-        )
+        sizes = np.ones(table.num_rows)
+        if "bytes" in table.column_names:
+            sizes = 1.0 + np.asarray(table.column("bytes"))
+        decisions = self.decisions(folder.name)
+        kept = np.ones(table.num_rows, dtype=bool)
+        if decisions is not None:
+            kept = decisions.column("kept").to_numpy()
+        ids = table.column("id").to_pylist()
+        held_out = split_by_component(component, ids, sizes * kept, share, seed)
         names = np.where(held_out, "test", "train").astype(object)
         if "cluster" in table.column_names:
             cluster = np.array([c or "" for c in table.column("cluster").to_pylist()])
-            in_training = set(cluster[~held_out].tolist()) - {""}
+            in_training = set(cluster[~held_out & kept].tolist()) - {""}
             crossing = held_out & np.isin(cluster, list(in_training))
             names[crossing] = "none"
         result = pa.table({"id": table.column("id"), "split": pa.array(names, pa.string())})
@@ -174,17 +187,20 @@ class Corpus:
             "layer": manifest_digest(require_manifest(folder)),
         }
         manifest = layers.write_one_table(target, table, fields)
-        lineage.record(
-            self.folder, step, folder.name, made_by=f"{kind}@{target.name}",
+        self._note(
+            step, folder.name, made_by=f"{kind}@{target.name}",
             parameters=parameters, output=manifest["files"]["table.parquet"]["sha256"],
         )  # fmt: skip
 
     def _record(self, step: str, layer: str, manifest: dict[str, Any], **fields: Any) -> None:
         known = {key: manifest[key] for key in ("made_by", "parameters") if key in manifest}
-        lineage.record(
-            self.folder, step, layer, **known, **fields, rows=manifest["rows"],
+        self._note(
+            step, layer, **known, **fields, rows=manifest["rows"],
             output=manifest_digest(manifest),
         )  # fmt: skip
+
+    def _note(self, step: str, layer: str, **fields: Any) -> None:
+        self._made.append(lineage.record(self.folder, step, layer, **fields))
 
     # Reading.
 
@@ -270,6 +286,8 @@ class Corpus:
             splits = self.splits(layer)
             if splits is None:
                 raise UsageError("this corpus was not split yet", where=str(self.folder))
+            if split not in SPLITS:
+                raise UsageError(f"there is no split {split!r}", hint=nearest(split, SPLITS))
             masks.append(np.asarray(pc.equal(splits.column("split"), split)))
         return np.logical_and.reduce(masks) if masks else None
 
@@ -287,6 +305,8 @@ class Corpus:
 
     def get(self, id: str) -> Document:
         """The document with this id, or with an id that begins so, in any layer, last first."""
+        if len(id) < SHORTEST_ID:
+            raise UsageError(f"{id!r} is too short for an id", hint=f"{SHORTEST_ID} digits or more")
         for layer in reversed(self.layers):
             found = next(iter(self._find(layer, [id])), None)
             if found is not None:
@@ -341,14 +361,21 @@ class Corpus:
             result.update(layers.read_quantiles(folder / "signals" / entry["made_by"]))
         return result
 
+    def drop_others(self) -> None:
+        """Forget all that was not made through this object: other layers, signals, decisions.
+
+        For a build: the same plan then leaves the same bytes, whatever was tried before.
+        """
+        kept = lineage.keep(self.folder, self._made)
+        wanted = {self.folder / "layers" / entry["layer"] for entry in kept}
+        for entry in kept:
+            layer, kind = self.folder / "layers" / entry["layer"], PLACES.get(entry["step"])
+            if kind is not None:
+                name = entry["made_by"]
+                wanted.add(layer / kind / (name if kind in NAMED else name.split("@")[1]))
+        layers.drop_folders(self.folder / "layers", wanted, tuple(PLACES.values()))
+
     @property
     def digest(self) -> str:
-        """One name for the state of the corpus: what the last run of each of its steps left."""
-        last = {
-            (entry["step"], entry["layer"], entry.get("made_by", "").split("@")[0]): entry
-            for entry in lineage.read_lineage(self.folder)
-        }
-        return digest_value([entry for _, entry in sorted(last.items())])
-
-    def is_empty(self) -> bool:
-        return read_manifest(self.layer_folder(FIRST_LAYER)) is None
+        """One name for the state of the corpus: its lineage names what every step left."""
+        return digest_value(lineage.read_lineage(self.folder))

@@ -30,14 +30,18 @@ def export(
     *,
     format: str = "jsonl",
     split: str | None = None,
-    kept: bool = True,
+    kept: bool | None = True,
     layer: str | None = None,
 ) -> int:
-    """Write the documents that a rule kept (or dropped); how many. See `FORMATS`."""
+    """Write the documents that a rule kept (False: dropped, None: all); how many. See `FORMATS`.
+
+    Raises UsageError where `kept` is asked for and no rule was applied to the layer.
+    """
     if format not in FORMATS:
         raise UsageError(f"no export format is called {format!r}", hint=nearest(format, FORMATS))
-    chosen = kept if corpus.decisions(layer) is not None else None
-    batches = (batch for _, batch in corpus.batches(COLUMNS, layer=layer, kept=chosen, split=split))
+    batches = (batch for _, batch in corpus.batches(COLUMNS, layer=layer, kept=kept, split=split))
+    if format == "spgc":
+        return _spgc(batches, Path(target), _languages(corpus, layer))
     return int(FORMATS[format](batches, Path(target)))
 
 
@@ -67,7 +71,18 @@ def _parquet(batches: Iterator[pa.RecordBatch], target: Path) -> int:
     return count
 
 
-def _spgc(batches: Iterator[pa.RecordBatch], target: Path) -> int:
+def _languages(corpus: Corpus, layer: str | None) -> dict[str, str]:
+    """Measured languages by document id, for abbreviations; empty where none were measured."""
+    columns = corpus.columns(layer)
+    if "language" not in columns.column_names:
+        return {}
+    found = zip(columns.column("id").to_pylist(), columns.column("language").to_pylist())
+    return {id: language for id, language in found if language}
+
+
+def _spgc(
+    batches: Iterator[pa.RecordBatch], target: Path, languages: dict[str, str] | None = None
+) -> int:
     from tilth.corpus.levels import write_levels
 
     def documents() -> Iterator[Document]:
@@ -77,8 +92,7 @@ def _spgc(batches: Iterator[pa.RecordBatch], target: Path) -> int:
             for row in batch.to_pylist():
                 yield Document.from_row({**row, "parents": (), "spans": ()})
 
-    manifest = write_levels(documents(), target)
-    return int(manifest["documents"])
+    return int(write_levels(documents(), target, languages=languages)["books"])
 
 
 FORMATS = {"jsonl": _jsonl, "parquet": _parquet, "spgc": _spgc}

@@ -10,6 +10,7 @@ layers/NAME/split/DIGEST/               which documents are held out
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,7 @@ from tilth.types import Executor, Progress, Signal, Transform, silent
 
 BLOCK_BYTES = 4_000_000
 BATCH_DOCUMENTS = 256
-READER_VERSION = 1
+READER_VERSION = 2
 TEXT_COLUMNS = ("id", "text", "format", "metadata")
 
 
@@ -53,7 +54,11 @@ def read_units(
 ) -> dict[str, Any]:
     """The first layer: what the readers find in the units, with what could not be read."""
     large = [unit for unit in units if unit.size >= block_bytes]
-    small = [(digest(unit.source), unit.size, unit) for unit in units if unit.size < block_bytes]
+    small = [
+        (digest(unit.source, unit.part), unit.size, unit)
+        for unit in units
+        if unit.size < block_bytes
+    ]
     groups = [*group_by_prefix(small, block_bytes), *([unit] for unit in large)]
     tasks = [BlockTask(_units_digest(group), tuple(group)) for group in groups]
     tasks.sort(key=lambda task: (task.argument[0].source, task.argument[0].start))
@@ -262,3 +267,15 @@ def read_problems(folder: Path) -> list[Problem]:
         found.extend(entry["statistics"]["problems"])
     problems = [Problem(**problem) for problem in found]
     return sorted(problems, key=lambda p: (p.source, p.position, p.reason))
+
+
+def drop_folders(base: Path, wanted: set[Path], kinds: Sequence[str]) -> None:
+    """Delete layers, and results of these kinds beside them, that are not wanted."""
+    for layer in base.iterdir():
+        if layer not in wanted:
+            shutil.rmtree(layer)
+            continue
+        for kind in kinds:
+            for folder in (layer / kind).glob("*"):
+                if folder not in wanted:
+                    shutil.rmtree(folder)

@@ -117,7 +117,8 @@ def _files(name: str) -> list[str]:
 
 def _write_book(folder: Path, document: Document, language: str) -> dict[str, Any]:
     """The files of one book, its record last; nothing where they are there already."""
-    headers = document.metadata.get("headers", {})
+    headers = document.metadata.get("headers")
+    removed = headers.get("removed_lines", 0) if isinstance(headers, dict) else 0
     text = document.text.replace("\r\n", "\n").replace("\r", "\n")
     lines = _lines(text)
     known = {
@@ -126,7 +127,7 @@ def _write_book(folder: Path, document: Document, language: str) -> dict[str, An
         "author": str(document.metadata.get("author", "")),
         "title": str(document.metadata.get("title", "")),
         "language": language,
-        "raw_lines": lines + int(headers.get("removed_lines", 0)),
+        "raw_lines": lines + int(removed),
         "lines": lines,
     }
     made_from = digest_value([VERSION, known, hashlib.sha256(text.encode()).hexdigest()])

@@ -66,8 +66,16 @@ def parse(expression: str, columns: Iterable[str], name: str = "") -> str:
     """The expression in checked, canonical form.
 
     Raises ExpressionError, which names the position, for what does not parse, is not allowed, or
-    is not a known column (with the nearest one).
+    is not a known column (with the nearest one), or is nested too deeply.
     """
+    try:
+        return _parsed(expression, columns, name)
+    except RecursionError:
+        where = f"condition {name!r}" if name else "expression"
+        raise ExpressionError("is nested too deeply", where=where) from None
+
+
+def _parsed(expression: str, columns: Iterable[str], name: str) -> str:
     import sqlglot
     from sqlglot import errors as sqlglot_errors
 

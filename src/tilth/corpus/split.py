@@ -47,19 +47,25 @@ def split_by_component(
 ) -> np.ndarray:
     """True for rows held out: whole components, about `share` of the bytes.
 
-    A component is named by its smallest id. One that alone would overshoot the share by a fifth
-    stays in training; where every one would, the smallest is held out. Raises DataError where
-    there is only one component: nothing can then be held out honestly.
+    A component is named by its smallest id; one without any size (all dropped) stays where it is.
+    One that alone would overshoot the share by a fifth stays in training; where every one would,
+    the smallest is held out. Raises DataError where there is only one component: nothing can then
+    be held out honestly.
     """
     weights = np.bincount(component, weights=np.asarray(sizes, dtype=np.float64))
-    if len(np.unique(component)) < 2:
+    if not weights.any():
+        raise DataError(
+            "no document was kept, so none can be held out",
+            hint="tilth corpus stats says why; loosen the rule",
+        )
+    if np.count_nonzero(weights) < 2:
         raise DataError(
             "all documents belong to one group, so none can be held out",
             hint="give more files, or a finer group",
         )
     names: dict[int, str] = {}
     for label, name in zip(component.tolist(), ids):
-        if label not in names or name < names[label]:
+        if weights[label] and (label not in names or name < names[label]):
             names[label] = name
     order = sorted(names, key=lambda label: digest("split", seed, names[label]))
     target, taken, chosen = share * float(weights.sum()), 0.0, []

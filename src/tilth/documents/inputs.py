@@ -65,9 +65,9 @@ def plan(
 
     Folders are read with all that is in them, see `walk.py` for names, globs, hidden files and
     links. `text_column` names the text of records, `group_by` a key of the metadata whose equal
-    values are never parted by a split. Files of more than `max_document_bytes`, records and lines
-    of more than `max_line_bytes`, are listed, not cut. Raises UsageError for a path that does not
-    exist; never for what is in a file.
+    values are never parted by a split. Files that are one document and records of more than
+    `max_document_bytes`, and lines of more than `max_line_bytes`, are listed, not cut. Raises
+    UsageError for a path that does not exist; never for what is in a file.
     """
     if isinstance(paths, (str, Path)):
         paths = [paths]
@@ -117,7 +117,8 @@ def _units(
         if form == "jsonl" and not compressed:
             yield from _line_units(file, stream, group, options, part_bytes)
             return
-        if size > max_document_bytes:
+        # JSON Lines are streamed: there the limit is one of each record.
+        if form != "jsonl" and size > max_document_bytes:
             raise Refused("too large", f"{size} bytes, more than {max_document_bytes}")
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     yield Unit(

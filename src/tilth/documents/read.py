@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import hashlib
 import io
@@ -11,11 +12,21 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 from tilth.documents.document import Document, Problem, document_id
-from tilth.documents.formats import FORMATS
-from tilth.documents.formats.common import Gunzip, Piece, Refused, Slice, option
+from tilth.documents.formats import FORMATS, RECORDS
+from tilth.documents.formats.common import (
+    Gunzip,
+    Piece,
+    Refused,
+    Slice,
+    is_of_the_file,
+    option,
+)
 from tilth.documents.formats.decode import without_surrogates
+from tilth.documents.formats.records import READER, add_damage, key_of, one_record
 from tilth.documents.inputs import Unit
+from tilth.errors import DataError, MissingExtra
 from tilth.lookup import load
+from tilth.sandbox.child import StartError
 
 
 def read_unit(unit: Unit) -> Iterator[Document | Problem]:
@@ -23,7 +34,8 @@ def read_unit(unit: Unit) -> Iterator[Document | Problem]:
 
     Memory is bounded by one document (JSON Lines: a line, Parquet: a few rows and their pages).
     A file that changed since it was planned is refused as a whole. Raises UsageError for a format
-    that does not exist, and nothing for what is in the file.
+    that does not exist, StartError and DataError where the machine fails (no parser process, too
+    many open files, a failing disk, no memory), and nothing for what is in the file.
     """
     reader = load("format", FORMATS, unit.format)
     try:
@@ -31,15 +43,21 @@ def read_unit(unit: Unit) -> Iterator[Document | Problem]:
             raise Refused("unreadable", "the file changed since it was listed")
         with open(unit.path, "rb") as file:
             for piece in reader(unit, _content(unit, file)):
-                yield piece if isinstance(piece, Problem) else _document(unit, piece)
+                yield piece if isinstance(piece, Problem) else _finished(unit, piece)
     except Refused as refused:
         yield Problem(unit.source, refused.reason, refused.detail)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         yield Problem(unit.source, "damaged", f"gzip: {error}")
     except OSError as error:
+        if not is_of_the_file(error):
+            what = f"cannot be read now: {error.strerror}"
+            raise DataError(what, where=unit.source, hint="run the step again") from error
         yield Problem(unit.source, "unreadable", error.strerror or "")
     except MemoryError:
-        yield Problem(unit.source, "too large", "not enough memory")
+        what = "not enough memory to read it"
+        raise DataError(what, where=unit.source, hint="run the step again") from None
+    except (StartError, MissingExtra):
+        raise
     except Exception as error:  # whatever a reader, perhaps not ours, did not foresee
         detail = f"{type(error).__name__}: {error}".replace(unit.path, unit.source)
         yield Problem(unit.source, "damaged", detail[:300])
@@ -69,13 +87,19 @@ def _content(unit: Unit, file: BinaryIO) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(raw, 1 << 18))
 
 
-def _document(unit: Unit, piece: Piece) -> Document | Problem:
+def _finished(unit: Unit, piece: Piece) -> Document | Problem:
+    make = functools.partial(_document, unit, piece)
+    return one_record(unit, "", piece.position, make)
+
+
+def _document(unit: Unit, piece: Piece) -> Document:
     text, lone = without_surrogates(piece.text)
     if not text.strip():
-        return Problem(unit.source, "empty", "holds no text", piece.position)
+        raise Refused("empty", "holds no text")
     metadata = {key: value for key, value in _storable(piece.metadata).items() if value is not None}
-    if lone:
-        metadata["damage"] = metadata.get("damage", 0) + lone
+    add_damage(metadata if piece.notes is None else piece.notes, lone)
+    if piece.notes:
+        metadata[READER] = _storable(piece.notes)
     return Document(
         id=document_id(unit.source, piece.position, piece.raw),
         text=text,
@@ -89,8 +113,10 @@ def _document(unit: Unit, piece: Piece) -> Document | Problem:
 
 def _group(unit: Unit, position: int, metadata: dict[str, Any]) -> str:
     key = option(unit, "group_by")
-    if key is not None and metadata.get(key) not in (None, ""):
-        return f"{key}={metadata[key]}"
+    if key is not None:
+        value = metadata.get(key_of(key) if unit.format in RECORDS else key)
+        if value not in (None, ""):
+            return f"{key}={value}"
     return unit.group or f"{unit.source}#{position}"
 
 

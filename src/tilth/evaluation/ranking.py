@@ -113,6 +113,7 @@ class KnownItem(NamedTuple):
     query: str
     id: str
     text: str
+    sentence: str
 
 
 def known_item_queries(
@@ -161,7 +162,8 @@ def known_item_queries(
                 chosen = rng.permutation(len(rare))[:terms].tolist()
                 places = sorted(list(rare.values())[number] for number in chosen)
                 query = " ".join(text[start + a : start + b] for a, b in places)
-                items.append(KnownItem(query, ids[place], rest))
+                sentence = text[start:stop].strip()
+                items.append(KnownItem(query, ids[place], rest, sentence))
                 break
     return items
 

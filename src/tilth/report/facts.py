@@ -173,6 +173,8 @@ def _told_by_metadata(corpus: Corpus) -> dict[str, Any]:
         column = batch.column("metadata")
         for text in column.filter(pc.match_substring_regex(column, pattern)).to_pylist():
             told = json.loads(text)
+            if isinstance(told.get("reader"), dict):  # where the readers of records note it
+                told = {**told, **told["reader"]}
             encoding = told.get("encoding")
             if isinstance(encoding, str) and encoding.lower() not in _PLAIN:
                 encodings[encoding] += 1

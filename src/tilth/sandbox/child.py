@@ -49,6 +49,10 @@ _PROGRAM = (
 )
 
 
+class StartError(TilthError):
+    """No child comes up. The machine or the installation is at fault, never the data."""
+
+
 class _Ended(Exception):
     """The child is gone."""
 
@@ -96,7 +100,7 @@ class Child:
         """What the function gives: bytes, str or a JSON value.
 
         Raises LimitError (time, memory, length of the answer) and DataError (the function raised
-        an error, or the process crashed), TilthError where no child can be started.
+        an error, or the process crashed), StartError where no child can be started.
         """
         header = json.dumps({"options": options}).encode("ascii")
         request = FRAME.pack(len(header), len(data)) + header
@@ -144,16 +148,20 @@ class Child:
         limits = [str(self.memory), str(cpu), str(os.getpid())]
         # Where the interpreter's own libraries lie is all that it may need to know.
         environment = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
-        self._process = subprocess.Popen(
-            [*interpreter, self.function, *limits, *self.folders],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            cwd="/",
-            start_new_session=True,
-            bufsize=0,
-        )
+        try:
+            self._process = subprocess.Popen(
+                [*interpreter, self.function, *limits, *self.folders],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:  # too many processes or open files, no memory, no interpreter
+            message = error.strerror or str(error)
+            raise StartError(f"no child process runs {self.function}: {message}") from error
         self._owner = os.getpid()
         os.set_blocking(self._stdin, False)
         try:
@@ -162,10 +170,12 @@ class Child:
         except _Ended:
             answer = {"failure": "start"}
             message = f"{self._how_it_ended()}, with {self.memory} bytes of memory"
+        except (LimitError, DataError) as error:
+            answer, message = {"failure": "start"}, error.what
         except TimeoutError:
             answer, message = {"failure": "start"}, f"not ready after {START_SECONDS:g} seconds"
         if answer.get("failure"):
-            raise TilthError(f"no child process runs {self.function}: {message}")
+            raise StartError(f"no child process runs {self.function}: {message}")
 
     @property
     def _stdin(self) -> int:

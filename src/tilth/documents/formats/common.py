@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 from collections.abc import Iterator
@@ -16,17 +17,24 @@ MAX_LINE_BYTES = 64_000_000
 # A gzip file may grow by so much; text seldom shrinks below a fiftieth.
 MAX_RATIO = 200
 FREE_BYTES = 16_000_000
+# Errors that tell something of the file; others, as too many open files, tell of the machine.
+# Libraries that find a file damaged raise an OSError without a number.
+_OF_THE_FILE = {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One document as a reader found it: `raw` names it, `format` "" means that of the unit."""
+    """One document as a reader found it: `raw` names it, `format` "" means that of the unit.
+
+    notes: for records, what the reader has to say, apart from the columns, which may have any name.
+    """
 
     raw: bytes
     text: str
     metadata: dict[str, Any] = field(default_factory=dict)
     position: int = 0
     format: str = ""
+    notes: dict[str, Any] | None = None
 
 
 class Refused(Exception):
@@ -35,6 +43,11 @@ class Refused(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(reason, detail)
         self.reason, self.detail = reason, detail
+
+
+def is_of_the_file(error: OSError) -> bool:
+    """Whether it would come again for this file on any machine, so that it may be a Problem."""
+    return error.errno in _OF_THE_FILE
 
 
 def option(unit: Unit, name: str, default: Any = None) -> Any:

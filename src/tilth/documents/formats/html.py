@@ -30,7 +30,10 @@ def read(unit: Unit, stream: BinaryIO) -> Iterator[Piece]:
 
 
 def parse(data: bytes, charset: str | None = None) -> tuple[str, dict[str, Any]]:
-    """(visible text, metadata) of a page. Raises Refused where the parser reaches a limit."""
+    """(visible text, metadata) of a page. Raises Refused where the parser reaches a limit.
+
+    Raises StartError where no parser runs at all: that says nothing of the page.
+    """
     try:
         page = _child().call(data, charset=charset)
     except LimitError as error:

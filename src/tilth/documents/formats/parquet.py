@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -10,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tilth.documents.document import Problem
-from tilth.documents.formats.common import Piece, Refused, option
+from tilth.documents.formats.common import Piece, Refused, is_of_the_file, option
 from tilth.documents.formats.decode import decode
-from tilth.documents.formats.records import piece_of, text_column
+from tilth.documents.formats.records import add_damage, one_record, piece_of, text_column
 
 if TYPE_CHECKING:
     from tilth.documents.inputs import Unit
@@ -47,6 +48,8 @@ def _open(stream: BinaryIO) -> Any:
     try:
         return pq.ParquetFile(stream)
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and not is_of_the_file(error):
+            raise
         raise Refused("damaged", f"not a Parquet file: {_short(error)}") from None
 
 
@@ -64,29 +67,28 @@ def read(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
         try:
             for batch in file.iter_batches(BATCH_ROWS, [group], columns=plain):
                 for record in _records(batch):
-                    yield _row(unit, record, row, others)
+                    make = functools.partial(_piece_of_row, unit, record, row, others)
+                    yield one_record(unit, f"row {row}: ", row, make)
                     row += 1
         except (pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and not is_of_the_file(error):
+                raise
             detail = f"row group {group}, from row {row}: {_short(error)}"
             yield Problem(unit.source, "damaged", detail, row)
 
 
-def _row(unit: Unit, record: dict[str, Any], row: int, others: list[str]) -> Piece | Problem:
+def _piece_of_row(unit: Unit, record: dict[str, Any], row: int, others: list[str]) -> Piece:
     damages: dict[str, int] = {}
     raws: dict[str, bytes] = {}
     for name, value in record.items():
         if isinstance(value, bytes):
             raws[name] = value
             record[name], _, damages[name] = decode(value, "utf-8")
-    try:
-        column = text_column(option(unit, "text_column"), record)
-        piece = piece_of(unit, record, row, raws.get(column, record[column].encode("utf-8")))
-    except Refused as refused:
-        return Problem(unit.source, refused.reason, f"row {row}: {refused.detail}", row)
-    if damages.get(column):
-        piece.metadata["damage"] = piece.metadata.get("damage", 0) + damages[column]
-    if others:
-        piece.metadata["left_out"] = sorted({*others, *piece.metadata.get("left_out", ())})
+    column = text_column(option(unit, "text_column"), record)
+    piece = piece_of(unit, record, row, raws.get(column, record[column].encode("utf-8")))
+    add_damage(piece.notes, damages.get(column, 0))
+    if others and piece.notes is not None:
+        piece.notes["left_out"] = sorted({*others, *piece.notes.get("left_out", ())})
     return piece
 
 

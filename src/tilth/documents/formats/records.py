@@ -3,7 +3,9 @@
 The text stands in the column that was asked for, else in the first of `TEXT_COLUMNS` that is
 there. A column of HTML, by its name or by its first letters, goes through the HTML reader. Other
 columns that hold one value go to the metadata, those of an object `metadata` too; lists, objects
-and texts of more than `LONG` characters are left out, and `metadata.left_out` names them.
+and texts of more than `LONG` characters are left out. What the reader notes stands apart, in
+`metadata.reader`, since a column may have any name: `left_out` (the columns), `damage`,
+`line_ends`. A column `reader` becomes `reader_`.
 
 A record's position is the number of its line (or item, or row) in the whole file, from 0, so it
 does not depend on where a large file was cut.
@@ -12,12 +14,13 @@ does not depend on where a large file was cut.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from tilth.documents.document import Problem
 from tilth.documents.formats import html
@@ -31,6 +34,8 @@ from tilth.documents.formats.common import (
     read_each_line,
 )
 from tilth.documents.formats.decode import decode, unify_line_ends, without_surrogates
+from tilth.errors import MissingExtra
+from tilth.sandbox.child import StartError
 
 if TYPE_CHECKING:
     from tilth.documents.inputs import Unit
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("text", "content", "raw_content", "body", "html", "raw_html")
 HTML_COLUMNS = frozenset(("html", "raw_html"))
 LONG = 10_000
+READER = "reader"
+_Found = TypeVar("_Found")
 # Atomic, so that no choice of where a comment ends is tried twice.
 _HTML_START = re.compile(
     r"(?>\s+|\ufeff|<\?xml[^>]{0,200}>|<!--.*?-->)*+<(?:!doctype\s+html|html)\b",
@@ -67,24 +74,52 @@ def piece_of(unit: Unit, record: Mapping[str, Any], position: int, raw: bytes) -
     """A record as a document. Raises Refused where it has no text that can be read."""
     column = text_column(option(unit, "text_column"), record)
     text, lone = without_surrogates(record[column])
-    metadata = _other_columns(record, column)
+    metadata, notes = _other_columns(record, column)
     form = "record"
     if column in HTML_COLUMNS or looks_like_html(text):
         form = "html"
         text, found = html.parse(text.encode("utf-8"), "utf-8")
-        metadata = {**found, **metadata}
+        for name, value in found.items():
+            taken = name == "damage" or metadata.get(name) is not None
+            (notes if taken else metadata)[name] = value
     text, line_ends = unify_line_ends(text)
     if line_ends != "lf":
-        metadata.setdefault("line_ends", line_ends)
-    if lone:
-        metadata["damage"] = lone
+        notes["line_ends"] = line_ends
+    add_damage(notes, lone)
     limit = option(unit, "max_document_bytes", MAX_DOCUMENT_BYTES)
     if len(raw) > limit:
         raise Refused("too large", f"more than {limit} bytes")
-    return Piece(raw, text, metadata, position, form)
+    return Piece(raw, text, metadata, position, form, notes)
 
 
-def _other_columns(record: Mapping[str, Any], column: str) -> dict[str, Any]:
+def add_damage(notes: dict[str, Any] | None, count: int) -> None:
+    """Count further characters that could not be decoded."""
+    if notes is not None and count:
+        notes["damage"] = notes.get("damage", 0) + count
+
+
+def key_of(column: str) -> str:
+    """The column's name in the metadata: its own, unless the reader's notes stand there."""
+    return column + "_" if column.rstrip("_") == READER else column
+
+
+def one_record(
+    unit: Unit, place: str, position: int, make: Callable[[], _Found]
+) -> _Found | Problem:
+    """What `make` gives, or a Problem: a record that cannot be read costs only itself."""
+    try:
+        return make()
+    except Refused as refused:
+        return Problem(unit.source, refused.reason, place + refused.detail, position)
+    except (StartError, MissingExtra, OSError, MemoryError):  # of the machine, not of the record
+        raise
+    except Exception as error:
+        detail = f"{place}{type(error).__name__}: {error}"
+        return Problem(unit.source, "damaged", detail[:300], position)
+
+
+def _other_columns(record: Mapping[str, Any], column: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(metadata, the reader's notes)."""
     metadata: dict[str, Any] = {}
     left_out = []
     columns = dict(record)
@@ -98,31 +133,31 @@ def _other_columns(record: Mapping[str, Any], column: str) -> dict[str, Any]:
         if isinstance(value, (list, dict)) or (isinstance(value, str) and len(value) > LONG):
             left_out.append(name)
         else:
-            metadata[name] = value
-    if left_out:
-        metadata["left_out"] = sorted(left_out)
-    return metadata
+            metadata[key_of(name)] = value
+    return metadata, {"left_out": sorted(left_out)} if left_out else {}
 
 
 def read_lines(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
     """JSON Lines: a document for each line; blank lines are passed over, bad ones listed."""
     first = option(unit, "first_line", 0)
     for number, line in enumerate(read_each_line(unit, stream), start=first):
-        try:
-            if line is None:
-                raise Refused("too large", "longer than max_line_bytes")
+        if line is not None:
             if number == 0:
                 line = line.removeprefix(b"\xef\xbb\xbf")
             line = line.strip(b" \t\r\n")
-            if line:
-                record, damage = _parse(line)
-                piece = piece_of(unit, record, number, line)
-                if damage:
-                    piece.metadata["damage"] = piece.metadata.get("damage", 0) + damage
-                yield piece
-        except Refused as refused:
-            detail = f"line {number + 1}: {refused.detail}"
-            yield Problem(unit.source, refused.reason, detail, number)
+            if not line:
+                continue
+        make = functools.partial(_piece_of_line, unit, line, number)
+        yield one_record(unit, f"line {number + 1}: ", number, make)
+
+
+def _piece_of_line(unit: Unit, line: bytes | None, number: int) -> Piece:
+    if line is None:
+        raise Refused("too large", "longer than max_line_bytes")
+    record, damage = _parse(line)
+    piece = piece_of(unit, record, number, line)
+    add_damage(piece.notes, damage)
+    return piece
 
 
 def _parse(data: bytes) -> tuple[dict[str, Any], int]:
@@ -177,14 +212,8 @@ def read_json(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
     if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
         require_text(option(unit, "text_column"), value)
         for number, item in enumerate(value):
-            raw = json.dumps(item, sort_keys=True).encode("ascii")
-            try:
-                piece = piece_of(unit, item, number, raw)
-            except Refused as refused:
-                detail = f"item {number + 1}: {refused.detail}"
-                yield Problem(unit.source, refused.reason, detail, number)
-                continue
-            yield piece
+            make = functools.partial(_piece_of_item, unit, item, number)
+            yield one_record(unit, f"item {number + 1}: ", number, make)
         return
     if isinstance(value, dict):
         try:
@@ -193,11 +222,14 @@ def read_json(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
             if refused.reason != "no text column" or option(unit, "text_column"):
                 raise
         else:
-            if damage:
-                piece.metadata["damage"] = piece.metadata.get("damage", 0) + damage
+            add_damage(piece.notes, damage)
             yield piece
             return
     yield from read_code(unit, io.BytesIO(data))
+
+
+def _piece_of_item(unit: Unit, item: dict[str, Any], number: int) -> Piece:
+    return piece_of(unit, item, number, json.dumps(item, sort_keys=True).encode("ascii"))
 
 
 def line_parts(stream: BinaryIO, part_bytes: int) -> Iterator[tuple[int, int, int, str]]:
