@@ -1,6 +1,7 @@
 """The whole line on 200 mixed files: what is built can be used, and explains itself."""
 
 import json
+import shutil
 
 import pytest
 
@@ -109,3 +110,54 @@ def test_a_run_is_not_turned_into_one_of_another_kind(built, mixed):
     with pytest.raises(UsageError, match="name its documents again"):
         build(None, built.folder)
     assert tree(built.folder) == before
+
+
+def test_what_was_tried_before_leaves_no_trace(built, mixed, small_plan, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(built.folder, copy)
+    (mixed / "late.bin").write_bytes(bytes(range(256)))
+    try:
+        other = ['rule.conditions.long="words >= 30"', "evaluate.queries=10"]
+        changed = build(mixed, copy, plan=small_plan, settings=other)
+        # A file that cannot be read changes the report, and the model is not trained again
+        # where the kept text is the same.
+        assert any(p.source.endswith("late.bin") for p in changed.corpus.problems())
+        assert tree(copy) != tree(built.folder)
+        assert "late.bin" in (copy / "report" / "report.html").read_text("utf-8")
+    finally:
+        (mixed / "late.bin").unlink()
+    build(mixed, copy, plan=small_plan)
+    assert tree(copy) == tree(built.folder)
+
+
+def test_an_unfinished_run_is_not_used(built, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(built.folder, copy)
+    assert command(["doctor", str(copy)]) == 0
+    index = next((copy / "index").glob("*.npy"))
+    index.write_bytes(index.read_bytes()[:-1] + b"x")
+    assert command(["doctor", str(copy)]) == 1
+    assert index.name in capsys.readouterr().err
+    (copy / "manifest.json").unlink()
+    with pytest.raises(DataError, match="unfinished"):
+        Run(copy).search("court")
+
+
+def test_the_levels_of_spgc_are_exported_by_the_command(built, tmp_path, capsys):
+    target = tmp_path / "levels"
+    words = ["corpus", "export", str(built.folder), str(target), "--format", "spgc", "--json"]
+    assert command(words) == 0
+    count = json.loads(capsys.readouterr().out)["documents"]
+    assert count == built.corpus.stats()["kept"] == len(list((target / "counts").iterdir()))
+    assert command([*words[:4], "--split", "tset"]) == 2
+    assert "did you mean 'test'" in capsys.readouterr().err
+
+
+def test_a_changed_number_of_queries_trains_nothing_again(built, mixed, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(built.folder, copy)
+    weights = (copy / "model" / "model.safetensors").stat().st_mtime_ns
+    build(mixed, copy, settings=["evaluate.queries=5"])
+    assert (copy / "model" / "model.safetensors").stat().st_mtime_ns == weights
+    searched = json.loads((copy / "evaluation" / "search" / "search.json").read_text())
+    assert searched["search"]["queries"] == 5

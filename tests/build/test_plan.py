@@ -53,7 +53,7 @@ def test_a_resolved_plan_reads_back_the_same():
         ("[train]\nepochs = 1" + "0" * 400, "'train.epochs' must be a number of at most 64 bits"),
         ("[train]\ntokens_per_parameter = nan", "'train.tokens_per_parameter' must be a finite"),
         ("[train]\ntokens_per_parameter = -2", "'train.tokens_per_parameter' must be above 0"),
-        ("[train]\nbatch_tokens = 100", "'train.batch_tokens' must lie from 256"),
+        ("[train]\nbatch_tokens = 100", "must be at least 'model.context' (256)"),
         ("[tokens]\nsample_bytes = 0", "'tokens.sample_bytes' must be at least 1"),
         ("[evaluate]\nqueries = 0", "'evaluate.queries' must be at least 1"),
         ("[evaluate]\nbytes = 0", "'evaluate.bytes' must be at least 1"),

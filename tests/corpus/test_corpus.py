@@ -1,6 +1,7 @@
 import json
 import random
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -186,3 +187,39 @@ def test_a_change_and_back_is_the_same_state(tmp_path):
     assert corpus.digest != before
     corpus.select(RULE)
     assert corpus.digest == before
+
+
+def test_a_deleted_block_is_made_again(tmp_path):
+    write_documents(tmp_path / "documents", count=20)
+    corpus = grow(tmp_path / "corpus", tmp_path / "documents")
+    before = tree(corpus.folder)
+    for path in (corpus.folder / "layers").rglob("*.parquet"):
+        path.unlink()
+        break
+    assert tree(grow(tmp_path / "corpus", tmp_path / "documents").folder) == before
+
+
+def test_only_kept_text_is_held_out(tmp_path):
+    folder = tmp_path / "documents"
+    folder.mkdir()
+    for number in range(12):
+        (folder / f"{number:02}.txt").write_text(f"The same length of text in every file {number}.")
+    (folder / "stub.txt").write_text("Too few words here.")
+    corpus = grow(tmp_path / "corpus", folder)
+    for seed in range(10):
+        table = corpus.split(0.1, seed)
+        held_out = set(table.filter(pc.equal(table.column("split"), "test"))["id"].to_pylist())
+        kept = {document.id for document in corpus.documents(kept=True)}
+        assert held_out and held_out <= kept
+
+
+def test_a_short_or_empty_id_is_refused(grown):
+    for id in ("", "abc"):
+        with pytest.raises(UsageError, match="too short"):
+            grown.get(id)
+
+
+def test_dropped_is_refused_where_nothing_was_decided(grown, tmp_path):
+    with pytest.raises(UsageError, match="no rule"):
+        export(grown, tmp_path / "x.jsonl", layer="documents", kept=False)
+    assert export(grown, tmp_path / "x.jsonl", layer="documents", kept=None) > 50

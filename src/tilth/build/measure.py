@@ -186,7 +186,7 @@ def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[s
     ids = columns.column("id").take(kept).to_pylist()
     sources = dict(zip(ids, columns.column("source").take(kept).to_pylist()))
     # More documents than queries: some have no sentence that fits.
-    sampled = sorted(ids, key=lambda id: digest("known item", seed, id))[: 3 * count]
+    sampled = sorted(ids, key=lambda id: digest("known item", seed, id))[: max(3 * count, 300)]
     texts = {id: found.text for id, found in corpus.get_many(sampled).items()}
     items = known_item_queries(texts, np.random.default_rng(seed), count)
     if not items:

@@ -302,8 +302,6 @@ def check_source(plan: Plan, where: str) -> None:
 def _check_numbers(plan: Plan, where: str) -> None:
     for name, (low, high) in RANGES.items():
         value = _at(plan, name)
-        if name == "train.batch_tokens":
-            low = plan.model.context
         if not low <= value <= high:
             allowed = f"lie from {low} to {high}" if high < math.inf else f"be at least {low}"
             raise PlanError(f"{name!r} must {allowed}, not {value}", where=where)
@@ -312,6 +310,12 @@ def _check_numbers(plan: Plan, where: str) -> None:
         if not 0 < value <= high:
             allowed = f"lie above 0, up to {high}" if high < math.inf else "be above 0"
             raise PlanError(f"{name!r} must {allowed}, not {value}", where=where)
+    batch, context = plan.train.batch_tokens, plan.model.context
+    if batch < context:
+        raise PlanError(
+            f"'train.batch_tokens' must be at least 'model.context' ({context}), not {batch}",
+            where=where,
+        )
 
 
 def _at(plan: Plan, name: str) -> Any:
