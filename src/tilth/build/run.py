@@ -170,7 +170,7 @@ def build(
     for documents that do not exist and for wrong settings.
     """
     from tilth.build import steps
-    from tilth.build.plan import Plan, load
+    from tilth.build.plan import Plan, check_source, load
     from tilth.corpus import EXECUTORS
     from tilth.documents.walk import check
     from tilth.lookup import construct
@@ -192,6 +192,7 @@ def build(
         raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
     before = load(resolved) if resolved.is_file() else Plan()
     plan = (plan or before).with_settings(settings)
+    check_source(plan, str(folder))
     if documents is not None:
         check(documents)
     plan = _with_source(plan, before, "installation" if documents is None else "files", folder)
@@ -210,10 +211,10 @@ def _with_source(plan: Plan, before: Plan, source: str, folder: Path) -> Plan:
     """The plan with its source of documents; refuses to turn a run into one of another kind."""
     from dataclasses import replace
 
-    was = before.documents.source
+    was = before.documents.source or plan.documents.source
     if was and was != source:
         raise UsageError(
-            f"was built from {'documents' if was == 'files' else 'the Python installation'}",
+            f"is a run of {'documents' if was == 'files' else 'the Python installation'}",
             where=str(folder),
             hint="name its documents again" if was == "files" else "choose another -o",
         )
