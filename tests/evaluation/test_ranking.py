@@ -102,7 +102,8 @@ def test_known_items_are_what_they_promise():
     for text in documents.values():
         for term in set(Words().terms(text)):
             frequency[term] = frequency.get(term, 0) + 1
-    for query, id, text in items:
+    for query, id, text, sentence in items:
+        assert sentence in documents[id] and sentence not in text
         words = query.split()
         assert 3 <= len(words) <= 6
         assert all(frequency[word.lower()] <= 0.1 * len(documents) for word in words)
