@@ -345,3 +345,10 @@ def test_a_damaged_row_group_costs_only_itself(read_everything, tmp_path):
         ("no text column", 3),
         ("damaged", 5),
     ]
+
+
+@pytest.mark.parametrize("data", [b"\xef\xbb\xbf", b"\n\n", b"\xef\xbb\xbf \r\n"])
+def test_a_file_without_a_record_is_listed(tmp_path, read_everything, data):
+    (tmp_path / "a.jsonl").write_bytes(data)
+    result = read_everything(*plan([tmp_path / "a.jsonl"]))
+    assert not result.documents and [p.reason for p in result.problems] == ["empty"]

@@ -18,6 +18,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -140,6 +141,7 @@ def _other_columns(record: Mapping[str, Any], column: str) -> tuple[dict[str, An
 def read_lines(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
     """JSON Lines: a document for each line; blank lines are passed over, bad ones listed."""
     first = option(unit, "first_line", 0)
+    found = False
     for number, line in enumerate(read_each_line(unit, stream), start=first):
         if line is not None:
             if number == 0:
@@ -147,8 +149,12 @@ def read_lines(unit: Unit, stream: BinaryIO) -> Iterator[Piece | Problem]:
             line = line.strip(b" \t\r\n")
             if not line:
                 continue
+        found = True
         make = functools.partial(_piece_of_line, unit, line, number)
         yield one_record(unit, f"line {number + 1}: ", number, make)
+    # A whole file of blank lines is listed; a part of a file may be blank.
+    if not found and unit.start == 0 and unit.stop == os.path.getsize(unit.path):
+        yield Problem(unit.source, "empty", "no record")
 
 
 def _piece_of_line(unit: Unit, line: bytes | None, number: int) -> Piece:
