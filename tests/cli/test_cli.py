@@ -39,6 +39,7 @@ def test_every_help_text_ends_in_examples_of_its_own_command(capsys, name):
         (["build", "/nowhere/at/all", "-o", "{tmp}/run"], 2, "/nowhere/at/all"),
         (["build", "x", "--set", "train.tokns=3"], 2, "did you mean 'tokens'"),
         (["build", "x", "--plan", "/nowhere.toml"], 2, "no such plan"),
+        (["build", "-o", "{tmp}/run", "--set", "documents.group_by=x"], 2, "has no effect"),
         (["build", "x", "--executor", "locl"], 2, "did you mean 'local'"),
         (["show", "spgcc"], 2, "did you mean 'spgc'"),
         (["run", "spgc", "--scale", "smol"], 2, "small"),

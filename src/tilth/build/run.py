@@ -192,10 +192,11 @@ def build(
         raise DataError("is not empty and not a run folder", where=str(folder), hint="-o NEW")
     before = load(resolved) if resolved.is_file() else Plan()
     plan = (plan or before).with_settings(settings)
-    check_source(plan, str(folder))
     if documents is not None:
         check(documents)
     plan = _with_source(plan, before, "installation" if documents is None else "files", folder)
+    # Only now is the source known, and with it which settings would have no effect.
+    check_source(plan, str(folder))
     with lock(folder):
         remove_temporary(folder)
         # Without its manifest a run is visibly unfinished: parts may be of different states.
