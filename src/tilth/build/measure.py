@@ -16,6 +16,7 @@ from tilth.types import Progress
 
 if TYPE_CHECKING:
     from tilth.corpus.corpus import Corpus
+    from tilth.models.ngram import NGram
     from tilth.tokens.blocks import TokenBlocks
 
 # How often the curve is measured, and on which share of the held-out bytes.
@@ -34,6 +35,7 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
 
     from tilth.evaluation.bits import bits_per_byte
     from tilth.models import decoder
+    from tilth.models.ngram import NGram
     from tilth.objectives.causal import Causal
     from tilth.tokens.blocks import TokenBlocks
     from tilth.training.loop import Point, fit
@@ -65,14 +67,13 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
         seed=plan.train.seed, threads=plan.train.threads, progress=progress, on_step=on_step,
     )  # fmt: skip
     decoder.save(model, folder / "model", folder / "tokens" / "tokenizer")
-    seen = (np.zeros(0, dtype=np.uint16), np.zeros(1, dtype=np.int64))
     for number, entry in enumerate(curve, start=1):
         progress("n-gram models of the curve", number, len(curve))
         text = tokens_seen(
             objective, data, rows=entry["tokens"] // plan.model.context, seed=plan.train.seed
         )
-        entry["ngram"] = ngram_bits(text, plan.ngram.order, held_out, chosen)
-        seen = text
+        seen = NGram.train(*text, vocabulary=held_out.vocabulary, order=plan.ngram.order)
+        entry["ngram"] = ngram_bits(seen, held_out, chosen)
     whole = spread(held_out, plan.evaluate.bytes)
     target = folder / "evaluation" / "model"
     made = history.plan
@@ -89,8 +90,9 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
             "model": bits_per_byte(model, held_out, plan.model.context, documents=whole)[
                 "bits_per_byte"
             ],
-            "ngram_seen": ngram_bits(seen, plan.ngram.order, held_out, whole),
-            "ngram_all": saved_ngram_bits(folder / "ngram", held_out, whole),
+            # The curve's last point lies at the end of training: its model has seen all of it.
+            "ngram_seen": ngram_bits(seen, held_out, whole),
+            "ngram_all": ngram_bits(NGram.load(folder / "ngram"), held_out, whole),
             "held_out_bytes": int(held_out.text_bytes[whole].sum()),
             "held_out_documents": len(whole),
             "order": plan.ngram.order,
@@ -132,22 +134,8 @@ def spread(data: TokenBlocks, limit: float) -> list[int]:
     return sorted(chosen)
 
 
-def ngram_bits(
-    text: tuple[np.ndarray, np.ndarray], order: int, held_out: TokenBlocks, chosen: list[int]
-) -> float:
-    """Bits per byte of held-out documents under an n-gram model of `text` (tokens, offsets)."""
-    from tilth.models.ngram import NGram
-
-    return _bits(NGram.train(*text, vocabulary=held_out.vocabulary, order=order), held_out, chosen)
-
-
-def saved_ngram_bits(folder: Path, held_out: TokenBlocks, chosen: list[int]) -> float:
-    from tilth.models.ngram import NGram
-
-    return _bits(NGram.load(folder), held_out, chosen)
-
-
-def _bits(model: Any, held_out: TokenBlocks, chosen: list[int]) -> float:
+def ngram_bits(model: NGram, held_out: TokenBlocks, chosen: list[int]) -> float:
+    """Bits per byte of some held-out documents under an n-gram model."""
     documents = held_out.select(chosen)
     offsets = np.concatenate([[0], np.cumsum([len(tokens) for tokens in documents.tokens])])
     nats = -model.score(np.concatenate(documents.tokens), offsets.astype(np.int64)).sum()
