@@ -100,7 +100,7 @@ def test_empty_and_odd_content(read):
     }
     result = read(files)
     assert [p.reason for p in result.problems] == [
-        "empty", "binary", "unknown format", "unknown format", "binary",
+        "empty", "binary", "unknown format", "binary", "damaged",
     ]  # fmt: skip
     assert result.documents == []
 

@@ -1,26 +1,27 @@
 """From paths to units of work: what is read, in which format, in which pieces.
 
-A unit is what one worker reads at a time: a file, some lines of a large JSON Lines file, some row
-groups of a large Parquet file. Planning reads every file once, for its digest; a unit's options
-and digest say all that its documents depend on, apart from the version of the readers.
+A unit is what one worker reads at a time: a file, some lines of a large JSON Lines file, some rows
+of a large CSV file, some row groups of a large Parquet file. Planning reads every file once, for
+its digest; a unit's options and digest say all that its documents depend on, apart from the version
+of the readers.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
+import io
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from tilth.documents.document import Problem
-from tilth.documents.formats import RECORDS
-from tilth.documents.formats.common import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, Refused
+from tilth.documents.formats import RECORDS, WALKED
+from tilth.documents.formats.common import MAX_DOCUMENT_BYTES, MAX_LINE_BYTES, Refused, Slice
+from tilth.documents.formats.compression import compression_of, name_of_content, unpacked
 from tilth.documents.formats.records import first_records, line_parts, require_text
-from tilth.documents.sniff import GZIP, HEAD_BYTES, format_of
+from tilth.documents.sniff import HEAD_BYTES, format_of
 from tilth.documents.walk import Found, find
 from tilth.types import Progress, silent
 
@@ -98,27 +99,32 @@ def _units(
         head = stream.read(HEAD_BYTES)
         if not head:
             raise Refused("empty")
-        # Some programs unpack a file and leave its name.
-        name = file.source[:-3] if file.source.lower().endswith(".gz") else file.source
-        compressed = head.startswith(GZIP)
-        if compressed:
-            head = _head_of_gzip(stream)
-            options = {**options, "compression": "gzip"}
+        name = name_of_content(file.source)
+        compression = compression_of(head)
+        if compression is not None:
+            head = _head_of_content(stream, compression)
+            options = {**options, "compression": compression}
         form = format_of(name, head)
         group = "" if form in RECORDS else file.source
         if form == "parquet":
-            if compressed:
-                raise Refused("unknown format", "a gzipped Parquet file: unpack it first")
+            if compression is not None:
+                raise Refused("unknown format", f"Parquet inside {compression}: unpack it first")
             yield from _parquet_units(file, group, options, part_bytes)
             return
         if form == "jsonl":
             require_text(options.get("text_column"), first_records(head))
         stream.seek(0)
-        if form == "jsonl" and not compressed:
+        if form == "jsonl" and compression is None:
             yield from _line_units(file, stream, group, options, part_bytes)
             return
-        # JSON Lines are streamed: there the limit is one of each record.
-        if form != "jsonl" and size > max_document_bytes:
+        if form in ("csv", "tsv") and compression is None and size > part_bytes:
+            found = _table_units(file, stream, form, options, part_bytes)
+            if found:
+                yield from found
+                return
+            stream.seek(0)
+        # What is streamed has a limit on each record or member.
+        if form != "jsonl" and form not in WALKED and size > max_document_bytes:
             raise Refused("too large", f"{size} bytes, more than {max_document_bytes}")
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
     yield Unit(
@@ -126,20 +132,44 @@ def _units(
     )  # fmt: skip
 
 
-def _head_of_gzip(stream: BinaryIO) -> bytes:
+def _head_of_content(stream: BinaryIO, compression: str) -> bytes:
     """The first bytes of the content; of a damaged file what there is."""
     stream.seek(0)
     head = b""
     try:
-        file = gzip.GzipFile(fileobj=stream, mode="rb")
-        while len(head) < HEAD_BYTES and (data := file.read1(HEAD_BYTES - len(head))):
+        content = unpacked(stream, compression, HEAD_BYTES)
+        while len(head) < HEAD_BYTES and (data := content.read1(HEAD_BYTES - len(head))):  # type: ignore[attr-defined]
             head += data
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except Refused:
         if not head:
-            raise Refused("damaged", f"gzip: {error}") from None
+            raise
     if not head:
         raise Refused("empty")
     return head
+
+
+def _table_units(
+    file: Found, stream: BinaryIO, form: str, options: dict[str, Any], part_bytes: int
+) -> list[Unit]:
+    """Units of a large table, cut between records; none where it cannot be cut."""
+    from tilth.documents.containers.walking import parts_of_table
+
+    found = parts_of_table(file.path, part_bytes, {**options, "format": form})
+    units = []
+    for part, (start, stop, row) in enumerate(found["parts"]):
+        stream.seek(start)
+        piece = cast(BinaryIO, Slice(stream, start, stop))
+        place = {
+            **options, "columns": found["columns"], "dialect": found["dialect"], "first_row": row,
+        }  # fmt: skip
+        sha256 = hashlib.file_digest(cast(Any, io.BufferedReader(cast(Any, piece))), "sha256")
+        units.append(
+            Unit(
+                file.path, file.source, stop - start, sha256.hexdigest(), form, start, stop, part,
+                "", _sorted(place),
+            )
+        )  # fmt: skip
+    return units
 
 
 def _line_units(

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import functools
-import gzip
 import hashlib
 import io
 import math
-import zlib
 from collections.abc import Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 from tilth.documents.document import Document, Problem, document_id
-from tilth.documents.formats import FORMATS, RECORDS
-from tilth.documents.formats.common import (
-    Gunzip,
-    Piece,
-    Refused,
-    Slice,
-    is_of_the_file,
-    option,
-)
+from tilth.documents.formats import FORMATS, RECORDS, WALKED
+from tilth.documents.formats.common import Piece, Refused, Slice, is_of_the_file, option
+from tilth.documents.formats.compression import unpacked
 from tilth.documents.formats.decode import without_surrogates
 from tilth.documents.formats.records import READER, add_damage, key_of, one_record
 from tilth.documents.inputs import Unit
 from tilth.errors import DataError, MissingExtra
 from tilth.lookup import load
 from tilth.sandbox.child import StartError
+
+_Found = TypeVar("_Found")
 
 
 def read_unit(unit: Unit) -> Iterator[Document | Problem]:
@@ -38,16 +32,29 @@ def read_unit(unit: Unit) -> Iterator[Document | Problem]:
     many open files, a failing disk, no memory), and nothing for what is in the file.
     """
     reader = load("format", FORMATS, unit.format)
-    try:
+
+    def documents() -> Iterator[Document | Problem]:
         if sha256_of(unit) != unit.sha256:
             raise Refused("unreadable", "the file changed since it was listed")
         with open(unit.path, "rb") as file:
             for piece in reader(unit, _content(unit, file)):
-                yield piece if isinstance(piece, Problem) else _finished(unit, piece)
+                if isinstance(piece, Problem):
+                    yield piece
+                else:
+                    yield _finished(piece.unit or unit, piece)
+
+    yield from guarded(unit, documents())
+
+
+def guarded(unit: Unit, found: Iterator[_Found]) -> Iterator[_Found | Problem]:
+    """What is found in a unit, or in a member of an archive; it ends with a Problem if that fails.
+
+    Raises what is of the machine, and not of the file, as `read_unit` does.
+    """
+    try:
+        yield from found
     except Refused as refused:
         yield Problem(unit.source, refused.reason, refused.detail)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        yield Problem(unit.source, "damaged", f"gzip: {error}")
     except OSError as error:
         if not is_of_the_file(error):
             what = f"cannot be read now: {error.strerror}"
@@ -56,7 +63,7 @@ def read_unit(unit: Unit) -> Iterator[Document | Problem]:
     except MemoryError:
         what = "not enough memory to read it"
         raise DataError(what, where=unit.source, hint="run the step again") from None
-    except (StartError, MissingExtra):
+    except (StartError, MissingExtra, DataError):
         raise
     except Exception as error:  # whatever a reader, perhaps not ours, did not foresee
         detail = f"{type(error).__name__}: {error}".replace(unit.path, unit.source)
@@ -77,14 +84,16 @@ def sha256_of(unit: Unit) -> str:
         return state.hexdigest()
 
 
-def _content(unit: Unit, file: BinaryIO) -> BinaryIO:
-    """The bytes that a reader gets: the unit's range, decompressed."""
+def _content(unit: Unit, file: BinaryIO) -> Any:
+    """What a reader gets: the bytes of the unit's range, unpacked, or the frames of a walk."""
     if unit.format == "parquet":
         return file
-    raw: io.RawIOBase = Slice(file, unit.start, unit.stop)
-    if option(unit, "compression") == "gzip":
-        raw = Gunzip(cast(BinaryIO, io.BufferedReader(raw, 1 << 18)), unit.size)
-    return cast(BinaryIO, io.BufferedReader(raw, 1 << 18))
+    if unit.format in WALKED:
+        from tilth.documents.containers.walking import Frames
+
+        return Frames(unit)
+    raw = cast(BinaryIO, io.BufferedReader(Slice(file, unit.start, unit.stop), 1 << 18))
+    return unpacked(raw, option(unit, "compression"), unit.size)
 
 
 def _finished(unit: Unit, piece: Piece) -> Document | Problem:
@@ -124,6 +133,8 @@ def _storable(value: Any) -> Any:
     """A JSON value that UTF-8 and strict JSON can hold: no lone surrogates, no NaN."""
     if isinstance(value, str):
         return without_surrogates(value)[0]
+    if isinstance(value, int):
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):

@@ -8,20 +8,16 @@ from tilth.documents.formats import EXTENSIONS, FORMATS, UNREAD
 from tilth.documents.formats.common import Refused
 from tilth.documents.formats.decode import decode, mark_of
 from tilth.documents.formats.languages import LANGUAGES
-from tilth.documents.formats.records import looks_like_html
+from tilth.documents.formats.magic import PDF, PDF_WITHIN, looks_like_html, magic_of
 from tilth.lookup import names
 
 HEAD_BYTES = 1 << 16
 # Where a NUL means that this is no text.
 TEXT_BYTES = 1 << 13
 
-GZIP = b"\x1f\x8b"
 KNOWN = (
-    (b"%PDF-", "a PDF file"),
-    (b"PK\x03\x04", "a ZIP archive or an office document"),
     (b"PAR1", "a Parquet file without its extension"),
     (b"\xd0\xcf\x11\xe0", "an old office document"),
-    (b"\x28\xb5\x2f\xfd", "a zstd file"),
     (b"\xfd7zXZ", "an xz file"),
     (b"BZh", "a bzip2 file"),
     (b"7z\xbc\xaf", "a 7z archive"),
@@ -51,11 +47,20 @@ def format_of(name: str, head: bytes) -> str:
         outside = extension[1:]
         if outside not in FORMATS and outside in names("format", FORMATS):
             return outside
+    told = magic_of(head)
+    if told == "office":
+        raise Refused("unknown format", "an office document is not read yet")
+    if told is not None:
+        return told
     for magic, what in KNOWN:
         if head.startswith(magic):
             raise Refused("unknown format", f"{what} is not read yet")
+    if form == "pdf" and PDF in head[:PDF_WITHIN]:
+        return form
     if mark_of(head)[0] is None and b"\0" in head[:TEXT_BYTES]:
         raise Refused("binary", "holds NUL bytes")
+    if form in ("pdf", "zip", "tar"):
+        raise Refused("damaged", f"does not begin as a {form.upper()} file does")
     if form == "json" and _holds_lines(head):
         return "jsonl"
     if form is not None:

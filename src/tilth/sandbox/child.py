@@ -10,7 +10,7 @@ outside. Answers are JSON headers and raw bytes; nothing from the child is ever 
 any failure the next call works: it starts a fresh child.
 
 What it is not: a boundary against code that means harm. The child may still read files and reach
-the network, as the user may; code that a model wrote must not run here.
+the network, as the user may; code that a model wrote runs in `generated.Sandbox`.
 """
 
 from __future__ import annotations
@@ -142,23 +142,8 @@ class Child:
             raise LimitError(f"took longer than {self.seconds:g} seconds") from None
 
     def _start(self) -> None:
-        home = str(Path(tilth.__file__).parents[1])
-        cpu = int(CPU_SECONDS + 2 * self.seconds + 1)
-        interpreter = [sys.executable, "-I", "-B", "-X", "utf8", "-c", _PROGRAM, home]
-        limits = [str(self.memory), str(cpu), str(os.getpid())]
-        # Where the interpreter's own libraries lie is all that it may need to know.
-        environment = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
         try:
-            self._process = subprocess.Popen(
-                [*interpreter, self.function, *limits, *self.folders],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                bufsize=0,
-            )
+            self._process = self._spawn()
         except OSError as error:  # too many processes or open files, no memory, no interpreter
             message = error.strerror or str(error)
             raise StartError(f"no child process runs {self.function}: {message}") from error
@@ -176,6 +161,25 @@ class Child:
             answer, message = {"failure": "start"}, f"not ready after {START_SECONDS:g} seconds"
         if answer.get("failure"):
             raise StartError(f"no child process runs {self.function}: {message}")
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        """The process that will serve; it leads a session of its own."""
+        home = str(Path(tilth.__file__).parents[1])
+        cpu = int(CPU_SECONDS + 2 * self.seconds + 1)
+        interpreter = [sys.executable, "-I", "-B", "-X", "utf8", "-c", _PROGRAM, home]
+        limits = [str(self.memory), str(cpu), str(os.getpid())]
+        # Where the interpreter's own libraries lie is all that it may need to know.
+        environment = {k: v for k, v in os.environ.items() if k == "LD_LIBRARY_PATH"}
+        return subprocess.Popen(
+            [*interpreter, self.function, *limits, *self.folders],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+            bufsize=0,
+        )
 
     @property
     def _stdin(self) -> int:

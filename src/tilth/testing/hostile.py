@@ -1,4 +1,7 @@
-"""Texts that break careless code. Deterministic; no library is needed."""
+"""Texts that break careless code. Deterministic; no library is needed.
+
+Files that break careless readers are in `hostile_files`.
+"""
 
 from __future__ import annotations
 

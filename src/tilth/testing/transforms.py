@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tilth.corpus.transforms.base import fitted
 from tilth.documents.document import SCHEMA, Span, to_batch
 from tilth.testing import hostile
 from tilth.testing.common import check_method
@@ -25,12 +26,14 @@ def check_transform(transform: Transform, documents: list[Any] | None = None) ->
     Checked on hostile documents (or on `documents`): the result has the schema; ids are new and
     different; parents and origin are right; spans are valid (`check_spans`); the same in one batch,
     in many, row by row and twice; nothing from nothing; the input stays as it is. And what
-    `check_method` says of every method.
+    `check_method` says of every method. A transform that learns is fitted on the documents first.
     """
     check_method("transform", transform)
     label = f"transform {transform.name!r}"
     batch = to_batch(hostile.documents() if documents is None else documents)
     before = batch.to_pydict()
+    transform = fitted(transform, [batch])
+    check_method("transform", transform)
     result = transform.apply(batch)
     assert batch.to_pydict() == before, f"{label} changed its input"
     check_rows(label, batch, result)

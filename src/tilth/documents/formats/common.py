@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_DOCUMENT_BYTES = 256_000_000
 MAX_LINE_BYTES = 64_000_000
-# A gzip file may grow by so much; text seldom shrinks below a fiftieth.
+# What is compressed may grow by so much; text seldom shrinks below a fiftieth.
 MAX_RATIO = 200
 FREE_BYTES = 16_000_000
 # Errors that tell something of the file; others, as too many open files, tell of the machine.
@@ -27,6 +26,7 @@ class Piece:
     """One document as a reader found it: `raw` names it, `format` "" means that of the unit.
 
     notes: for records, what the reader has to say, apart from the columns, which may have any name.
+    unit: the member of an archive that it was found in; None where it is the unit itself.
     """
 
     raw: bytes
@@ -35,6 +35,7 @@ class Piece:
     position: int = 0
     format: str = ""
     notes: dict[str, Any] | None = None
+    unit: Unit | None = None
 
 
 class Refused(Exception):
@@ -52,7 +53,10 @@ def is_of_the_file(error: OSError) -> bool:
 
 def option(unit: Unit, name: str, default: Any = None) -> Any:
     """The value of an option of the unit."""
-    return dict(unit.options).get(name, default)
+    for key, value in unit.options:
+        if key == name:
+            return value
+    return default
 
 
 def read_all(unit: Unit, stream: BinaryIO) -> bytes:
@@ -94,25 +98,4 @@ class Slice(io.RawIOBase):
         data = self._file.read(min(len(buffer), self._left))
         buffer[: len(data)] = data
         self._left -= len(data)
-        return len(data)
-
-
-class Gunzip(io.RawIOBase):
-    """A gzip file's content, counted while it is read. Raises Refused where it grows too much."""
-
-    def __init__(self, file: BinaryIO, size: int) -> None:
-        self._file = gzip.GzipFile(fileobj=file, mode="rb")
-        self._limit = max(FREE_BYTES, MAX_RATIO * size)
-        self._read = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        # What is whole before a damage is given first, so that the lines in it are not lost.
-        data = self._file.read1(len(buffer))
-        buffer[: len(data)] = data
-        self._read += len(data)
-        if self._read > self._limit:
-            raise Refused("too large", f"gzip: more than {self._limit} bytes from a small file")
         return len(data)

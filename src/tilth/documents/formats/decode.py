@@ -67,6 +67,8 @@ def _replacing(data: bytes, encoding: str) -> tuple[str, int]:
 
 def without_surrogates(text: str) -> tuple[str, int]:
     """Text that UTF-8 can hold: lone surrogates become U+FFFD, and their number."""
+    if text.isascii():
+        return text, 0
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

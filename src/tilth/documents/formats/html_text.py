@@ -14,6 +14,7 @@ import codecs
 import re
 from typing import Any
 
+from tilth.documents.formats.child_limits import cpu_limited
 from tilth.documents.formats.decode import decode, mark_of
 from tilth.errors import LimitError
 
@@ -61,6 +62,7 @@ _MEANT = {
 }
 
 
+@cpu_limited
 def visible_text(data: bytes, charset: str | None = None) -> dict[str, Any]:
     """The child's function: a page to {text, encoding, damage, title, language}.
 
@@ -104,12 +106,17 @@ def declared_charset(data: bytes) -> str | None:
     match = _XML_ENCODING.match(head) or _CHARSET.search(_COMMENTS.sub(b"", head))
     if not match:
         return None
+    return charset_named(match[1].decode("ascii"))
+
+
+def charset_named(name: str) -> str | None:
+    """The encoding that pages mean by a name, as Python calls it; None if the web knows none."""
     try:
-        name = codecs.lookup(match[1].decode("ascii")).name
-    except LookupError:
+        known = codecs.lookup(name).name
+    except (LookupError, ValueError):  # ValueError: a NUL in the name
         return None
-    name = _MEANT.get(name, name)
-    return name if name in _WEB else None
+    known = _MEANT.get(known, known)
+    return known if known in _WEB else None
 
 
 class _Lines:

@@ -137,6 +137,11 @@ def row_group_parts(
                 start, size = number + 1, 0
 
 
+def group_count(stream: BinaryIO) -> int:
+    """How many row groups there are. Raises Refused where it is no Parquet file."""
+    return int(_open(stream).num_row_groups)
+
+
 def digest_of_groups(path: str, start: int, stop: int) -> str:
     """The digest that `row_group_parts` gives for these row groups."""
     with open(path, "rb") as stream:

@@ -19,7 +19,6 @@ import hashlib
 import io
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -35,6 +34,7 @@ from tilth.documents.formats.common import (
     read_each_line,
 )
 from tilth.documents.formats.decode import decode, unify_line_ends, without_surrogates
+from tilth.documents.formats.magic import looks_like_html
 from tilth.errors import MissingExtra
 from tilth.sandbox.child import StartError
 
@@ -46,16 +46,6 @@ HTML_COLUMNS = frozenset(("html", "raw_html"))
 LONG = 10_000
 READER = "reader"
 _Found = TypeVar("_Found")
-# Atomic, so that no choice of where a comment ends is tried twice.
-_HTML_START = re.compile(
-    r"(?>\s+|\ufeff|<\?xml[^>]{0,200}>|<!--.*?-->)*+<(?:!doctype\s+html|html)\b",
-    re.IGNORECASE | re.DOTALL,
-)
-
-
-def looks_like_html(text: str) -> bool:
-    """Whether a text begins as a whole page does; a fragment is not taken for a page."""
-    return _HTML_START.match(text[:4096]) is not None
 
 
 def text_column(asked: str | None, columns: Mapping[str, Any]) -> str:
