@@ -13,6 +13,8 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "llm-decontaminator": "tilth.systems.llm_decontaminator",
+    "perplexed": "tilth.systems.perplexed",
     "spgc": "tilth.systems.spgc",
 }
 
