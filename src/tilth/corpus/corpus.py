@@ -32,12 +32,11 @@ from tilth.corpus.blocks import (
     read_table,
     require_manifest,
 )
-from tilth.corpus.duplicates import ExactDuplicates
+from tilth.corpus.duplicates import Duplicates, ExactDuplicates
 from tilth.corpus.executors import LocalExecutor
 from tilth.corpus.outcomes import Decision
 from tilth.corpus.rules import Rule, decide
 from tilth.corpus.split import components, split_by_component
-from tilth.corpus.transforms.base import made_by
 from tilth.documents.document import Document, Problem
 from tilth.documents.inputs import Unit, plan
 from tilth.errors import DataError, UsageError, nearest
@@ -131,12 +130,20 @@ class Corpus:
             manifest = layers.measure_layer(folder, signal, self.executor, self.progress)
             self._record("measure", folder.name, manifest)
 
-    def find_duplicates(self, method: Any = None, layer: str | None = None) -> None:
-        """Clusters of equal documents as a column `cluster`; drops nothing."""
+    def find_duplicates(
+        self, method: Duplicates | None = None, layer: str | None = None
+    ) -> dict[str, int]:
+        """Columns that name families of duplicates (see `tilth.corpus.duplicates`); drops nothing.
+
+        The last method counts. Returns numbers: documents in families, edges, ...
+        """
         folder = self.layer_folder(layer)
         method = method or ExactDuplicates()
-        _, manifest = layers.duplicate_clusters(folder, method, self.executor, self.progress)
-        self._record("duplicates", folder.name, {**manifest, "made_by": made_by(method)})
+        found = layers.duplicate_clusters(folder, method, self.executor, self.progress)
+        known = {key: found[key] for key in ("made_by", "parameters", "rows")}
+        output = found["files"]["table.parquet"]["sha256"]
+        self._note("duplicates", folder.name, **known, output=output)
+        return dict(found["statistics"])
 
     def select(self, rule: Rule, layer: str | None = None) -> pa.Table:
         """Decide with a rule over the measured columns; measures nothing again."""
@@ -205,7 +212,7 @@ class Corpus:
     # Reading.
 
     def columns(self, layer: str | None = None) -> pa.Table:
-        """One row a document: id, source, position, all measured columns, cluster.
+        """One row a document: id, source, position, all measured columns, those of duplicates.
 
         What was measured before documents were added is left out until it is measured again.
         """
@@ -223,8 +230,14 @@ class Corpus:
             method = folder / "duplicates" / entry["made_by"]
             if require_manifest(method / "fingerprints")["order"] == order:
                 found = layers.read_one_table(method)
-                table = table.append_column("cluster", found.column("cluster"))
+                for name in found.column_names[1:]:
+                    table = table.append_column(name, found.column(name))
         return table
+
+    def edges(self, layer: str | None = None) -> pa.Table:
+        """Pairs of duplicates that the last search found: id, other, similarity."""
+        folder = self.layer_folder(layer)
+        return layers.read_edges(folder, self._latest(folder.name, "duplicates"))
 
     def _latest(self, layer: str, step: str) -> list[dict[str, Any]]:
         """The last record of each part (signal, method) of a step on a layer."""
@@ -347,7 +360,7 @@ class Corpus:
 
     def dropped(self) -> list[Decision]:
         """Every document that was not kept, with its reasons, and what could not be read."""
-        return [decision for decision in self.outcomes() if not decision.kept]
+        return outcomes.outcomes(self, dropped=True)
 
     def stats(self) -> dict[str, Any]:
         """Counts by layer, by reason, by problem; a JSON value."""

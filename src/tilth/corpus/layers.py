@@ -2,7 +2,7 @@
 
 layers/NAME/manifest.json, blocks/      the documents of the layer
 layers/NAME/signals/SIGNAL@DIGEST/      columns aligned row by row, in blocks of the same ids
-layers/NAME/duplicates/EXACT@DIGEST/    fingerprints in blocks, clusters.parquet
+layers/NAME/duplicates/METHOD@DIGEST/   fingerprints in blocks, a table of clusters, edges/
 layers/NAME/decisions/DIGEST/           what a rule decided
 layers/NAME/split/DIGEST/               which documents are held out
 """
@@ -30,9 +30,11 @@ from tilth.corpus.blocks import (
     read_table,
     require_manifest,
 )
+from tilth.corpus.duplicates import Duplicates
 from tilth.corpus.transforms.base import made_by
 from tilth.documents.document import SCHEMA, Document, Problem, to_batch
 from tilth.documents.inputs import Unit
+from tilth.errors import UsageError
 from tilth.store.digest import digest, digest_value
 from tilth.store.manifest import NAME, is_complete
 from tilth.store.write import read_json, write_bytes, write_json
@@ -40,7 +42,7 @@ from tilth.types import Executor, Progress, Signal, Transform, silent
 
 BLOCK_BYTES = 4_000_000
 BATCH_DOCUMENTS = 256
-READER_VERSION = 2
+READER_VERSION = 3
 TEXT_COLUMNS = ("id", "text", "format", "metadata")
 
 
@@ -204,7 +206,7 @@ def _quantiles(table: pa.Table) -> dict[str, dict[str, float | None]]:
 @dataclass(frozen=True)
 class _FingerprintBlock:
     layer: Path
-    method: Any
+    method: Duplicates
 
     def __call__(self, block: str, write: Write) -> dict[str, Any]:
         for batch in read_block(self.layer, block, ("id", "text")):
@@ -213,22 +215,39 @@ class _FingerprintBlock:
 
 
 def duplicate_clusters(
-    layer: Path, method: Any, executor: Executor, progress: Progress
-) -> tuple[Path, dict[str, Any]]:
-    """Fingerprints in blocks, then clusters over the whole layer; returns their folder."""
-    from tilth.corpus.duplicates import FINGERPRINT, clusters
-
+    layer: Path, method: Duplicates, executor: Executor, progress: Progress
+) -> dict[str, Any]:
+    """Fingerprints in blocks, then edges and clusters over the whole layer; their manifest."""
     folder = layer / "duplicates" / made_by(method)
     tasks = [BlockTask(block, block) for block in require_manifest(layer)["order"]]
     manifest = make_blocks(
-        folder / "fingerprints", tasks, _FingerprintBlock(layer, method), FINGERPRINT, executor,
+        folder / "fingerprints", tasks, _FingerprintBlock(layer, method), method.schema, executor,
         fields={"kind": "fingerprints", "made_by": made_by(method)},
         progress=progress, step=f"duplicates {method.name}",
     )  # fmt: skip
-    fields = {"made_by": made_by(method), "input": manifest_digest(manifest)}
-    if not is_complete(folder, fields):
-        write_one_table(folder, clusters(read_table(folder / "fingerprints")), fields)
-    return folder, manifest
+    fields = {
+        "made_by": made_by(method),
+        "parameters": method.parameters(),
+        "input": manifest_digest(manifest),
+    }
+    if is_complete(folder, fields) and is_complete(folder / "edges", fields):
+        return require_manifest(folder)
+    found = method.relate(layer, folder / "fingerprints", executor, progress)
+    write_one_table(folder / "edges", found.edges, fields)
+    return write_one_table(folder, found.clusters, {**fields, "statistics": found.statistics})
+
+
+def read_edges(layer: Path, searches: Sequence[dict[str, Any]]) -> pa.Table:
+    """Edges of the last search, by its record. UsageError where the layer was not searched since
+    it changed."""
+    if searches:
+        folder = layer / "duplicates" / searches[-1]["made_by"]
+        order = require_manifest(folder / "fingerprints")["order"]
+        if order == require_manifest(layer)["order"]:
+            return read_one_table(folder / "edges")
+    raise UsageError(
+        "no search for duplicates was run on these documents", hint="tilth corpus dedup"
+    )
 
 
 def write_one_table(folder: Path, table: pa.Table, fields: dict[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,13 @@ NAME = "lineage.jsonl"
 Key = tuple[str, str, str]
 
 
+# Of these steps the last one on a layer counts, whatever was applied.
+SINGLE = ("duplicates",)
+
+
 def key_of(entry: dict[str, Any]) -> Key:
-    return entry["step"], entry["layer"], entry.get("made_by", "").split("@")[0]
+    name = "" if entry["step"] in SINGLE else entry.get("made_by", "").split("@")[0]
+    return entry["step"], entry["layer"], name
 
 
 def read_lineage(folder: str | Path) -> list[dict[str, Any]]:

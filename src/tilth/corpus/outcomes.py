@@ -40,34 +40,50 @@ class Decision:
 
 def why(corpus: Corpus, target: str) -> list[Decision]:
     """What happened to the documents of a source, or to the one with this id."""
-    found = [d for d in outcomes(corpus) if d.source == target or d.id.startswith(target)]
-    if not found:
-        document = None
-        if len(target) >= 8 and all(letter in "0123456789abcdef" for letter in target):
-            document = corpus.get(target)
-        if document is not None:
-            return [d for d in outcomes(corpus) if d.source == document.source]
-        sources = {d.source for d in outcomes(corpus)}
-        raise UsageError(f"no document comes from {target!r}", hint=nearest(target, sources))
-    return found
+    found = outcomes(corpus, target=target)
+    if found:
+        return found
+    if len(target) >= 8 and all(letter in "0123456789abcdef" for letter in target):
+        # The id may be of a document of an earlier layer.
+        return outcomes(corpus, target=corpus.get(target).source)
+    sources = {problem.source for problem in corpus.problems()}
+    for _, batch in corpus.batches(["source"]):
+        sources.update(batch.column("source").unique().to_pylist())
+    raise UsageError(f"no document comes from {target!r}", hint=nearest(target, sources))
 
 
-def outcomes(corpus: Corpus) -> list[Decision]:
-    """One decision for every document of the last layer and every problem, by source."""
+def outcomes(corpus: Corpus, *, target: str | None = None, dropped: bool = False) -> list[Decision]:
+    """One decision for every document of the last layer and every problem, by source.
+
+    target: only those of this source, or whose id begins so; dropped: only what was not kept.
+    """
     decisions = corpus.decisions()
     result = [
         Decision(p.source, p.position, "", False, problem=f"{p.reason}: {p.detail}".rstrip(": "))
         for p in corpus.problems()
+        if target is None or p.source == target
     ]
     table = read_table(corpus.layer_folder(), ["id", "source", "position"])
-    rows = decisions.to_pylist() if decisions is not None else [{"kept": True}] * len(table)
-    for place, row in zip(table.to_pylist(), rows):
+    if decisions is not None:
+        for name in decisions.column_names[1:]:
+            table = table.append_column(name, decisions.column(name))
+    # Chosen in Arrow first: a corpus may hold millions, and few of them are asked for.
+    if target is not None:
+        wanted = pc.or_(
+            pc.equal(table.column("source"), target), pc.starts_with(table.column("id"), target)
+        )
+        table = table.filter(wanted)
+    if dropped:
+        table = (
+            table.filter(pc.invert(table.column("kept"))) if decisions is not None else table[:0]
+        )
+    for row in table.to_pylist():
         result.append(
             Decision(
-                place["source"],
-                place["position"],
-                place["id"],
-                row["kept"],
+                row["source"],
+                row["position"],
+                row["id"],
+                row.get("kept", True),
                 tuple(row.get("reasons") or ()),
                 tuple(row.get("unknown") or ()),
                 row.get("representative") or "",

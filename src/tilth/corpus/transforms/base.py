@@ -12,7 +12,8 @@ is a rewriting of its parent's bytes. What no span covers is new.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,10 +68,16 @@ class Edit:
         """Which rows `edit` may change; a cheap check of whole columns."""
         return pa.array(np.ones(batch.num_rows, dtype=bool))
 
+    def edits(self, batch: pa.RecordBatch, rows: Sequence[int]) -> Iterable[list[Edited]]:
+        """`edit` of some rows; for a subclass that looks at other columns than the text."""
+        texts = batch.column("text")
+        return (self.edit(texts[row].as_py() or "") for row in rows)
+
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         touched = np.asarray(self.touches(batch).to_numpy(zero_copy_only=False), dtype=bool)
         texts = batch.column("text")
-        edits = {row: self.edit(texts[row].as_py() or "") for row in np.flatnonzero(touched)}
+        rows = np.flatnonzero(touched).tolist()
+        edits = dict(zip(rows, self.edits(batch, rows), strict=True))
         children = np.ones(batch.num_rows, dtype=np.int64)
         for row, results in edits.items():
             children[row] = len(results)
@@ -196,6 +203,26 @@ def _overlap(span: Span, other: Span) -> tuple[int, int, int, int, bool]:
     return low, high, other.parent_start, other.parent_stop, False
 
 
+class Again:
+    """Batches that can be read more than once: each reading calls `start` anew."""
+
+    def __init__(self, start: Callable[[], Iterable[pa.RecordBatch]]) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return iter(self.start())
+
+
+def fitted(transform: Transform, batches: Iterable[pa.RecordBatch]) -> Transform:
+    """The transform as it is after it saw the documents; itself where it does not learn.
+
+    A transform that learns has `fit(batches)`, which gives a new one whose `parameters()` name
+    what was learned. `batches` may be read several times, so it is no iterator: see `Again`.
+    """
+    fit = getattr(transform, "fit", None)
+    return transform if fit is None else fit(batches)
+
+
 class Chain:
     """Several transforms as one: one layer, spans and parents in the layer before.
 
@@ -220,6 +247,14 @@ class Chain:
             ]
         }
 
+    def fit(self, batches: Iterable[pa.RecordBatch]) -> Chain:
+        """Each part that learns sees the documents as the parts before it leave them."""
+        parts: list[Transform] = []
+        for transform in self.transforms:
+            before = tuple(parts)
+            parts.append(fitted(transform, Again(partial(_applied, before, batches))))
+        return Chain(parts)
+
     def apply(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         current, spans = batch, None
         rows = np.arange(batch.num_rows)
@@ -239,6 +274,17 @@ class Chain:
         return made.set_column(
             SCHEMA.get_field_index("metadata"), SCHEMA.field("metadata"), metadata
         )
+
+
+def _applied(
+    transforms: Sequence[Transform], batches: Iterable[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    if iter(batches) is batches:
+        raise UsageError("batches to learn from must be readable more than once")
+    for batch in batches:
+        for transform in transforms:
+            batch = transform.apply(batch)
+        yield batch
 
 
 class _Unchanged(Edit):
