@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilth.build.plan import POSITIVE, RANGES, Plan, check_source, from_mapping, load
+from tilth.build.plan import Plan, from_mapping, load
+from tilth.build.plan_checks import POSITIVE, RANGES, check_source
 from tilth.errors import PlanError, UsageError
 
 DOCS = Path(__file__).parents[2] / "docs" / "plan.md"

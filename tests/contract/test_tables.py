@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,15 +20,33 @@ from tilth.testing.transforms import check_transform
 SHORT = hostile.documents()[:-1]
 
 
+@pytest.fixture
+def needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, dict[str, Any]]:
+    """What signals cannot be made without: a training text, a scorer."""
+    from tilth.models.ngram_scorer import NGramScorer
+
+    monkeypatch.setenv("TILTH_HOME", str(tmp_path / "home"))
+    text = tmp_path / "train.txt"
+    text.write_text("The miller ground the corn, and the baker baked the bread.\n")
+    NGramScorer(order=2).fit(["corn and bread"]).save(tmp_path / "scorer")
+    train = {"train": str(text)}
+    return {
+        "contamination": {"sets": [str(text)]},
+        "harm": train,
+        "perplexity": train,
+        "score": {"scorer": str(tmp_path / "scorer")},
+    }
+
+
 @pytest.mark.parametrize("name", sorted(SIGNALS))
-def test_signal(name: str) -> None:
-    signal = construct("signal", SIGNALS, name, {})
+def test_signal(name: str, needed: dict[str, dict[str, Any]]) -> None:
+    signal = construct("signal", SIGNALS, name, needed.get(name, {}))
     assert signal.name == name
     check_signal(signal)
 
 
-def test_columns_belong_to_one_signal() -> None:
-    made = [construct("signal", SIGNALS, name, {}) for name in SIGNALS]
+def test_columns_belong_to_one_signal(needed: dict[str, dict[str, Any]]) -> None:
+    made = [construct("signal", SIGNALS, name, needed.get(name, {})) for name in SIGNALS]
     counts = Counter(column for signal in made for column in signal.columns)
     assert max(counts.values()) == 1
 

@@ -91,7 +91,17 @@ def test_tables_name_what_exists():
 
     from tilth.lookup import load
 
-    for room in ("corpus", "corpus.transforms", "signals", "retrieval", "systems", "documents"):
+    for room in (
+        "corpus",
+        "corpus.transforms",
+        "corpus.duplicates",
+        "signals",
+        "signals.scorers",
+        "serving",
+        "retrieval",
+        "systems",
+        "documents",
+    ):
         module = importlib.import_module(f"tilth.{room}")
         for name, table in list(vars(module).items()):
             if name.isupper() and isinstance(table, dict):

@@ -98,6 +98,8 @@ def report(kept=5000, **evaluation):
             "documents_with_damaged_characters": 0,
         },
         "licences": {"documents": 0},
+        "licence_texts": None,
+        "personal_data": None,
         "languages": None,
         "evaluation": evaluation,
     }
@@ -118,7 +120,7 @@ def test_a_good_model_and_search_are_not_called_weak():
             "dense": {"nDCG@10": 0.75, "R@10": 0.91, "ci_low": 0.72, "ci_high": 0.78},
             "fused": {"nDCG@10": 0.8, "R@10": 0.95, "ci_low": 0.77, "ci_high": 0.83},
         },
-        curation={"verdict": "holds", "difference": -0.04, "ci_low": -0.05, "ci_high": -0.03},
+        curation={"verdict": "yes", "difference": -0.04, "ci_low": -0.05, "ci_high": -0.03},
     )
     assert not any(entry["weak"] for entry in found.values())
     assert all(entry["measured"] for entry in found.values())
@@ -126,7 +128,7 @@ def test_a_good_model_and_search_are_not_called_weak():
     assert "passed the n-gram model at about" in found["training"]["sentence"]
     assert found["search"]["sentence"].startswith("Fused with nDCG@10 0.80 (0.77 to 0.83)")
     assert "Best single input: dense." in found["search"]["sentence"]
-    assert found["curation"]["sentence"].startswith("Holds: -0.04 (-0.05 to -0.03)")
+    assert found["curation"]["sentence"].startswith("Yes: -0.040 bits per byte (-0.050 to -0.030)")
     assert judge(report())["weak"] == [] and judge(report(kept=999))["weak"]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import pyarrow as pa
 import pytest
 
 from tilth.errors import UsageError
 from tilth.signals.language import Language, load_model, sample
+from tilth.store.cache import data_folders
 
 SENTENCES = {
     "en": "The old house at the end of the road had been empty for more than twenty years.",
@@ -66,3 +69,19 @@ def test_sample_is_bounded_and_spread() -> None:
     mixed = SENTENCES["en"] * 10 + SENTENCES["de"] * 400
     assert measure(Language(), [mixed])[0][0] == "de"
     assert measure(Language(sample_bytes=400), [mixed])[0][0] == "de"
+
+
+def test_texts_of_thirty_languages() -> None:
+    archives = [folder / "udhr2" / "udhr2.zip" for folder in data_folders()]
+    archive = next((path for path in archives if path.is_file()), None)
+    if archive is None:
+        pytest.skip("the data set udhr2 is not on this machine")
+    files = (
+        "af:afr ar:arb bg:bul bn:ben ca:cat cs:ces da:dan de:deu en:eng es:spa eu:eus fi:fin "
+        "fr:fra he:heb hi:hin hu:hun it:ita ja:jpn ko:kor nl:nld pl:pol pt:por_PT ru:rus sv:swe "
+        "sw:swh ta:tam th:tha tr:tur vi:vie zh:cmn_hans"
+    )
+    wanted = [part.split(":") for part in files.split()]
+    with zipfile.ZipFile(archive) as texts:
+        found = measure(Language(), [texts.read(f"udhr2/{f}.txt").decode() for _, f in wanted])
+    assert [language for language, _ in found] == [language for language, _ in wanted]

@@ -147,6 +147,20 @@ def _thinned(points: list[Any], count: int = 100) -> list[Any]:
     return kept if not points or kept[-1] is points[-1] else [*kept, points[-1]]
 
 
+def overlap(folder: Path, corpus: Corpus, progress: Progress) -> None:
+    """Runs of 13 words that held-out documents share with training documents."""
+    from tilth.signals.contamination import overlap as shared
+
+    progress("compare held-out with training documents", 0, 0)
+    sides = [
+        (batch for _, batch in corpus.batches(["text"], kept=True, split=split))
+        for split in ("train", "test")
+    ]
+    target = folder / "evaluation" / "contamination"
+    write_json(target / "contamination.json", {"contamination": shared(*sides)})
+    write_manifest(target, ["contamination.json"])
+
+
 def search(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
     """Search for known items: a sentence is taken out of a document, and then looked for."""
     progress("known-item search", 0, 0)

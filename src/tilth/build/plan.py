@@ -7,47 +7,15 @@ to a run folder as `plan.resolved.toml` is complete and alone governs a restart.
 
 from __future__ import annotations
 
-import inspect
 import math
 import tomllib
 import typing
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tilth.errors import PlanError, UsageError, nearest
+from tilth.errors import PlanError, nearest
 
-SOURCES = ("files", "installation")
-# Settings of `documents` that choose among files; the Python installation has no use for them.
-FILE_SETTINGS = ("include", "exclude", "text_column", "group_by")
-# From the first to the second number, both allowed.
-RANGES: dict[str, tuple[float, float]] = {
-    "documents.block_bytes": (1, math.inf),
-    "documents.installation_bytes": (1, math.inf),
-    "split.seed": (0, math.inf),
-    "tokens.vocabulary": (260, 65_000),
-    "tokens.sample_bytes": (1, math.inf),
-    "ngram.order": (1, 8),
-    "model.context": (16, 1_000_000),
-    "train.tokens": (0, math.inf),
-    "train.batch_tokens": (16, 10**9),
-    "train.seed": (0, math.inf),
-    "train.threads": (1, math.inf),
-    "index.k1": (0, 1000),
-    "index.b": (0, 1),
-    "evaluate.bytes": (1, math.inf),
-    "evaluate.queries": (1, math.inf),
-    "evaluate.seed": (0, math.inf),
-}
-# Above 0, up to the number.
-POSITIVE: dict[str, float] = {
-    "split.share": 0.5,
-    "train.tokens_per_parameter": math.inf,
-    "train.epochs": math.inf,
-    "train.learning_rate": math.inf,
-}
-LARGEST_MODEL = 10**12
 # TOML's integers have 64 bits.
 LARGEST_INTEGER = 2**63 - 1
 _KINDS = {
@@ -75,9 +43,21 @@ class Documents:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Named conditions over measured columns, in order; see `tilth corpus stats` for columns."""
+class Duplicates:
+    """How duplicates are found; see `tilth corpus dedup --help` for methods and options."""
 
+    method: str = "near"
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Named conditions over measured columns, in order; see `tilth corpus stats` for columns.
+
+    `sets` names ready-made ones, such as `gopher_quality`; they come first.
+    """
+
+    sets: tuple[str, ...] = ()
     conditions: dict[str, str] = field(
         default_factory=lambda: {
             "has words": "words >= 10",
@@ -144,10 +124,16 @@ class Index:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Held-out bytes that are scored, and how many known-item queries are made."""
+    """Held-out bytes that are scored, and how many known-item queries are made.
+
+    `curation_tokens`: on how many tokens models learn that tell whether the rule helped, one pair
+    a seed; 0 leaves it out.
+    """
 
     bytes: int = 1_000_000
     queries: int = 200
+    curation_tokens: int = 250_000
+    curation_seeds: int = 2
     seed: int = 0
 
 
@@ -160,8 +146,13 @@ class Plan:
         default_factory=lambda: {"repair": {}, "headers": {}}
     )
     signals: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {"length": {}, "symbols": {}, "repetition": {}, "language": {}}
+        default_factory=lambda: {
+            name: {}
+            for name in ("length", "symbols", "repetition", "web_rules", "language",
+                         "personal_data", "licence")
+        }  # fmt: skip
     )
+    duplicates: Duplicates = field(default_factory=Duplicates)
     rule: Rule = field(default_factory=Rule)
     split: Split = Split()
     tokens: Tokens = Tokens()
@@ -219,6 +210,8 @@ def load(path: str | Path) -> Plan:
 
 def from_mapping(mapping: dict[str, Any], where: str) -> Plan:
     """A plan from nested mappings, every key and value checked, methods constructed once."""
+    from tilth.build.plan_checks import check
+
     plan = _build(Plan, mapping, where, "")
     check(plan, where)
     return plan
@@ -237,11 +230,12 @@ def _build(kind: Any, mapping: Any, where: str, path: str) -> Any:
         if is_dataclass(hints[key]):
             values[key] = _build(hints[key], value, where, name)
         else:
-            values[key] = _checked(value, hints[key], where, name)
+            values[key] = checked(value, hints[key], where, name)
     return replace(kind(), **values)
 
 
-def _checked(value: Any, hint: Any, where: str, name: str) -> Any:
+def checked(value: Any, hint: Any, where: str, name: str) -> Any:
+    """The value, if it is of the kind that the type hint asks for; else PlanError."""
     base = typing.get_origin(hint) or hint
     if base is Any:
         return value
@@ -259,11 +253,9 @@ def _checked(value: Any, hint: Any, where: str, name: str) -> Any:
         raise PlanError(f"{name!r} must be a finite number, not {value}", where=where)
     parts = typing.get_args(hint)
     if base is dict and parts:
-        return {k: _checked(part, parts[1], where, f"{name}.{k}") for k, part in value.items()}
+        return {k: checked(part, parts[1], where, f"{name}.{k}") for k, part in value.items()}
     if base is tuple and parts:
-        return tuple(
-            _checked(part, parts[0], where, f"{name}[{i}]") for i, part in enumerate(value)
-        )
+        return tuple(checked(part, parts[0], where, f"{name}[{i}]") for i, part in enumerate(value))
     return float(value) if base is float else value
 
 
@@ -273,122 +265,3 @@ def _short(value: Any) -> str:
         return "of more than 64 bits"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def check(plan: Plan, where: str) -> None:
-    """What can be known before reading a document: names, options and ranges."""
-    _check_numbers(plan, where)
-    _check_names(plan, where)
-    _check_methods_and_rule(plan, where)
-    check_source(plan, where)
-
-
-def check_source(plan: Plan, where: str) -> None:
-    """Settings that have no effect for the source of the documents are refused, not ignored.
-
-    To be called again where the source is decided after the plan is read.
-    """
-    if plan.documents.source != "installation":
-        return
-    for key in FILE_SETTINGS:
-        if getattr(plan.documents, key):
-            raise PlanError(
-                f"'documents.{key}' has no effect for the Python installation",
-                where=where,
-                hint="leave it out, or give a folder of documents",
-            )
-
-
-def _check_numbers(plan: Plan, where: str) -> None:
-    for name, (low, high) in RANGES.items():
-        value = _at(plan, name)
-        if not low <= value <= high:
-            allowed = f"lie from {low} to {high}" if high < math.inf else f"be at least {low}"
-            raise PlanError(f"{name!r} must {allowed}, not {value}", where=where)
-    for name, high in POSITIVE.items():
-        value = _at(plan, name)
-        if not 0 < value <= high:
-            allowed = f"lie above 0, up to {high}" if high < math.inf else "be above 0"
-            raise PlanError(f"{name!r} must {allowed}, not {value}", where=where)
-    batch, context = plan.train.batch_tokens, plan.model.context
-    if batch < context:
-        raise PlanError(
-            f"'train.batch_tokens' must be at least 'model.context' ({context}), not {batch}",
-            where=where,
-        )
-
-
-def _at(plan: Plan, name: str) -> Any:
-    section, key = name.split(".")
-    return getattr(getattr(plan, section), key)
-
-
-def _check_names(plan: Plan, where: str) -> None:
-    from tilth.lookup import load as find
-    from tilth.models.decoder import parse_size
-    from tilth.training import SCHEDULES
-
-    _named("train.schedule", where, lambda: find("schedule", SCHEDULES, plan.train.schedule))
-    # Infinite sizes end as OverflowError, which `_named` turns into one line.
-    size = _named("model.size", where, lambda: parse_size(plan.model.size))
-    if not 1 <= size <= LARGEST_MODEL:
-        raise PlanError("'model.size' must lie from 1 to 1000b", where=where)
-    source = plan.documents.source
-    if source and source not in SOURCES:
-        hint = nearest(source, SOURCES)
-        raise PlanError(f"'documents.source' cannot be {source!r}", where=where, hint=hint)
-
-
-def _check_methods_and_rule(plan: Plan, where: str) -> None:
-    from tilth.corpus.rules import DUPLICATE, parse
-    from tilth.corpus.transforms import TRANSFORMS
-    from tilth.signals import SIGNALS
-
-    for name, options in plan.transforms.items():
-        _method("transform", TRANSFORMS, name, options, where)
-    columns = {"id", "source", "position", "format", "group", "origin", "cluster"}
-    for name, options in plan.signals.items():
-        columns.update(_method("signal", SIGNALS, name, options, where).columns)
-    for name, expression in plan.rule.conditions.items():
-        if name == DUPLICATE:
-            raise PlanError(
-                f"'rule.conditions.{DUPLICATE}': the rule adds a condition of this name itself",
-                where=where,
-                hint="give it any other name",
-            )
-        parse(expression, columns, name)
-    parse(plan.rule.keep_by, columns, "keep_by")
-
-
-def _method(
-    kind: str, table: dict[str, str], name: str, options: dict[str, Any], where: str
-) -> Any:
-    """The method, made once; an option has the type of its default in the constructor."""
-    from tilth.lookup import construct
-    from tilth.lookup import load as find
-
-    path = f"{kind}s.{name}"
-    maker = _named(path, where, lambda: find(kind, table, name))
-    parameters = inspect.signature(maker).parameters
-    for option, value in options.items():
-        default = parameters[option].default if option in parameters else None
-        if isinstance(default, (bool, int, float, str, tuple)):
-            _checked(value, type(default), where, f"{path}.{option}")
-
-    def make() -> Any:
-        made = construct(kind, table, name, options)
-        made.parameters()
-        return made
-
-    return _named(path, where, make)
-
-
-def _named(path: str, where: str, make: Callable[[], Any]) -> Any:
-    """What `make` gives; its refusals become a PlanError that names the key."""
-    try:
-        return make()
-    except UsageError as error:
-        raise PlanError(f"{path!r}: {error.what}", where=where, hint=error.hint) from None
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
-        line = " ".join(str(error).split())
-        raise PlanError(f"{path!r}: a value is of the wrong kind: {line}", where=where) from None

@@ -170,7 +170,8 @@ def build(
     for documents that do not exist and for wrong settings.
     """
     from tilth.build import steps
-    from tilth.build.plan import Plan, check_source, load
+    from tilth.build.plan import Plan, load
+    from tilth.build.plan_checks import check_source
     from tilth.corpus import EXECUTORS
     from tilth.documents.walk import check
     from tilth.lookup import construct

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from tilth import __version__
-from tilth.build import measure
+from tilth.build import curation, measure
 from tilth.build.plan import Plan
+from tilth.build.plan_checks import rule_of
 from tilth.build.step import step
 from tilth.corpus.corpus import Corpus
-from tilth.corpus.rules import Rule
 from tilth.errors import DataError
 from tilth.store.digest import digest_value
 from tilth.store.events import Events
@@ -50,6 +50,8 @@ def all_steps(
     tokens(folder, plan, corpus, progress)
     ngram(folder, plan, progress)
     model(folder, plan, progress)
+    compare(folder, plan, corpus, progress)
+    overlap(folder, corpus, progress)
     index(folder, plan, corpus, progress)
     search(folder, plan, corpus, progress)
     report(folder, plan, corpus, installation)
@@ -59,6 +61,7 @@ def curate(
     corpus: Corpus, plan: Plan, documents: Sequence[str | Path] | None
 ) -> dict[str, Any] | None:
     """Documents to a corpus with decisions and a split; the installation's manifest, if any."""
+    from tilth.corpus.duplicates import DUPLICATES
     from tilth.corpus.transforms import TRANSFORMS
     from tilth.corpus.transforms.base import Chain
     from tilth.documents.installation import plan_installation
@@ -86,8 +89,9 @@ def curate(
     )
     corpus.transform(chain, "clean", source="documents")
     corpus.measure(construct("signal", SIGNALS, name, o) for name, o in plan.signals.items())
-    corpus.find_duplicates()
-    corpus.select(Rule(plan.rule.conditions, plan.rule.keep_by))
+    method = plan.duplicates
+    corpus.find_duplicates(construct("duplicates", DUPLICATES, method.method, method.options))
+    corpus.select(rule_of(plan))
     corpus.split(plan.split.share, plan.split.seed)
     corpus.drop_others()
     return installation
@@ -189,6 +193,28 @@ def model(folder: Path, plan: Plan, progress: Progress) -> None:
     step(folder, "model", made_from, ["model", "evaluation/model"], work)
 
 
+def compare(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
+    """Two short trainings that say whether the rule helped."""
+
+    def work() -> None:
+        curation.compare(folder, plan, corpus, progress)
+
+    made_from = [
+        _tokens_digest(folder, "train"), _tokens_digest(folder, "test"), corpus.digest,
+        vars(plan.model), vars(plan.train), vars(plan.evaluate),
+    ]  # fmt: skip
+    step(folder, "curation", made_from, ["evaluation/curation"], work)
+
+
+def overlap(folder: Path, corpus: Corpus, progress: Progress) -> None:
+    """How much of the held-out text occurs in the training text."""
+
+    def work() -> None:
+        measure.overlap(folder, corpus, progress)
+
+    step(folder, "overlap", [corpus.digest], ["evaluation/contamination"], work)
+
+
 def index(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
     """BM25 over all kept documents, held-out ones too."""
     from tilth.retrieval.bm25 import BM25
@@ -224,7 +250,8 @@ def report(folder: Path, plan: Plan, corpus: Corpus, installation: dict[str, Any
     evaluation = {
         **read_json(folder / "evaluation" / "model" / "model.json"),
         **read_json(folder / "evaluation" / "search" / "search.json"),
-        "curation": None,
+        **read_json(folder / "evaluation" / "curation" / "curation.json"),
+        **read_json(folder / "evaluation" / "contamination" / "contamination.json"),
     }
 
     def work() -> None:

@@ -11,7 +11,11 @@ COMMANDS = {
     "generate": ("tilth.cli.generate", "Continue a prompt with the model of a run."),
     "corpus": (
         "tilth.cli.corpus",
-        "Show, count and export documents, and say why one was dropped.",
+        "Make a corpus step by step; show, count and export documents, and say why.",
+    ),
+    "decontaminate": (
+        "tilth.cli.decontaminate",
+        "Find test items that training data hold in the same or in other words.",
     ),
     "run": ("tilth.cli.run", "Measure a paper's claim beside its baseline."),
     "show": ("tilth.cli.show", "Show a paper's card, claims and last result."),

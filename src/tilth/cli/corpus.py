@@ -1,4 +1,4 @@
-"""`tilth corpus`: look into a corpus without changing it."""
+"""`tilth corpus`: make a corpus step by step, and look into it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ from typing import Annotated
 
 import typer
 
+from tilth.cli import corpus_steps, score
+
 command = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Show, count and export documents, and say why one was dropped.",
+    help="Make a corpus step by step; show, count and export documents, and say why.",
 )
+
+for name, step in {**corpus_steps.STEPS, **score.STEPS}.items():
+    command.command(name)(step)
 
 Folder = Annotated[str, typer.Argument(help="A corpus folder, or a run folder that holds one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -28,7 +33,7 @@ def stats(folder: Folder, json: Json = False) -> None:
         tilth corpus stats my-run --json
     """
     from tilth.build.run import open_corpus
-    from tilth.cli.output import emit, info, table
+    from tilth.cli.output import emit, info, quantile_table, table
 
     corpus = open_corpus(folder)
     found = corpus.stats()
@@ -42,10 +47,7 @@ def stats(folder: Folder, json: Json = False) -> None:
         table("Dropped, by reason", ["reason", "documents"], found["reasons"].items())
     if found["problems"]:
         table("Not read, by reason", ["reason", "files or records"], found["problems"].items())
-    names = ("0.05", "0.5", "0.95")
-    rows = [[column, *(f"{q[n]:.4g}" if q[n] is not None else "" for n in names)]
-            for column, q in quantiles.items()]  # fmt: skip
-    table("Measured", ["column", "5 %", "median", "95 %"], rows)
+    quantile_table(quantiles)
 
 
 @command.command()
@@ -56,6 +58,7 @@ def show(
     ] = "",
     why: Annotated[bool, typer.Option("--why", help="Only what was decided, and why.")] = False,
     dropped: Annotated[bool, typer.Option("--dropped", help="List dropped documents.")] = False,
+    near: Annotated[str, typer.Option(help="List documents near this condition's threshold.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="How many lines of a list.")] = 20,
     json: Json = False,
 ) -> None:
@@ -66,11 +69,21 @@ def show(
         tilth corpus show my-run --dropped --limit 3
 
         tilth corpus show my-run letters/0017.txt --why
+
+        tilth corpus show my-run --near "has words" --limit 3
     """
     from tilth.build.run import open_corpus
     from tilth.cli.output import emit, info
+    from tilth.corpus.near_threshold import near_threshold
 
     corpus = open_corpus(folder)
+    if near:
+        found = near_threshold(corpus, near, limit)
+        if not emit({"near": [vars(entry) for entry in found]}, json):
+            for entry in found:
+                met = "meets" if entry.met else "fails"
+                info(f"{entry.source}#{entry.position} {met} {near}: {entry.value:g}")
+        return
     if not document:
         listed = corpus.dropped() if dropped else corpus.outcomes()
         if not emit({"count": len(listed), "documents": [vars(d) for d in listed[:limit]]}, json):

@@ -15,6 +15,9 @@ def doctor(
     folder: Annotated[
         str, typer.Argument(help="A run or corpus folder: every file is read and verified.")
     ] = "",
+    warm: Annotated[
+        bool, typer.Option("--warm", help="Compile ahead, so that no later run waits for it.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check this installation and say what is missing.
@@ -24,6 +27,8 @@ def doctor(
         tilth doctor
 
         tilth doctor my-run
+
+        tilth doctor --warm
     """
     import os
     import platform
@@ -32,6 +37,7 @@ def doctor(
 
     from tilth import __version__
     from tilth.cli.output import emit, info
+    from tilth.cli.warm import warm as compile_ahead
     from tilth.store.cache import cache_folder, data_folders
 
     versions = {}
@@ -54,6 +60,8 @@ def doctor(
     }
     if folder:
         found["verified"] = _verify(Path(folder))
+    if warm:
+        found["compiled_seconds"] = dict(compile_ahead())
     if emit(found, json):
         return
     info(f"tilth {__version__}, Python {found['python']}, {cores} cores, {memory / 2**30:.0f} GiB")
@@ -64,6 +72,8 @@ def doctor(
     info(f"  cache {found['cache']}")
     for place in found["data"] or ["none; named data sets are looked for in $TILTH_DATA"]:
         info(f"  data {place}")
+    for name, seconds in found.get("compiled_seconds", {}).items():
+        info(f"  {name}: compiled in {seconds:.1f} s")
     if folder:
         info(f"  {folder}: {found['verified']:,} folders agree with their manifests")
 

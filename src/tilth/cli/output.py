@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -46,6 +46,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     for row in cells:
         drawn.add_row(*(escape(cell) for cell in row))
     Console().print(drawn)
+
+
+def quantile_table(quantiles: Mapping[str, Mapping[str, float | None]]) -> None:
+    """Quantiles of measured columns, one line a column."""
+    names = ("0.05", "0.5", "0.95")
+    rows = [
+        [column, *("" if found[name] is None else f"{found[name]:.4g}" for name in names)]
+        for column, found in quantiles.items()
+    ]
+    table("Measured", ["column", "5 %", "median", "95 %"], rows)
 
 
 class ProgressLines:

@@ -65,6 +65,13 @@ SETS: dict[str, NamedSet] = {
         GITHUB + "ppasupat/WikiTableQuestions/tree/7d455a5a707b/page",
         "63e15bfe3685c6be2fede746921d258a",
     ),
+    "tox_wordlists": NamedSet(
+        "corpus",
+        "bad words in 28 languages, a file each; the list that C4 uses",
+        "CC BY 4.0",
+        GITHUB + "LDNOOBW/List-of-Dirty-Naughty-Obscene-and-Otherwise-Bad-Words/tree/5faf2ba42d7b",
+        "b2b00ff833cf32e3af28a0cbfc191328",
+    ),
     "ir_cranfield": NamedSet(
         "rank",
         "Cranfield: 1,400 aerodynamics abstracts, 225 questions, graded judgements",
@@ -121,5 +128,14 @@ SETS: dict[str, NamedSet] = {
         "d58f9134b292c70a0c5773df4d958bdd",
         file="tweets.parquet",
         options={"id": "id", "labels": {"0": "hate", "1": "offensive", "2": "neither"}},
+    ),
+    "legal_terms": NamedSet(
+        "classify",
+        "153 terms of service and policies in Markdown, by what kind of document they are",
+        "ODC-BY 1.0 (database); texts belong to the services",
+        GITHUB + "OpenTermsArchive/pga-versions/tree/577430aa7c11",
+        "08243ec3e68b12fb71e27d71e5bf2303",
+        file="terms.parquet",
+        options={"text": "markdown", "label": "document", "group": "service"},
     ),
 }

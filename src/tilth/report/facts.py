@@ -14,13 +14,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tilth.corpus.duplicates import COLUMNS
 from tilth.corpus.lineage import read_lineage
+from tilth.corpus.near_threshold import near_thresholds
+from tilth.report import measured_facts
 from tilth.report.wording import clean, excerpt, place
 
 if TYPE_CHECKING:
     from tilth.corpus.corpus import Corpus
 
 SAMPLES = 5
+# Documents on each side of a threshold.
+NEAR = 3
 PROBLEMS = 50
 FAMILIES = 10
 BINS = 24
@@ -31,7 +36,7 @@ LOW_CONFIDENCE = 0.5
 SKEWED = 20
 
 # Columns of a document that are no measurement.
-_IDENTITY = {"id", "source", "position", "format", "group", "origin", "cluster"}
+_IDENTITY = {"id", "source", "position", "format", "group", "origin", *COLUMNS}
 _PLAIN = {"utf-8", "utf8", "ascii", "us-ascii"}
 _TOLD = ("encoding", "damage", "license", "licence", "line_ends")
 
@@ -43,11 +48,12 @@ def gather(corpus: Corpus) -> dict[str, Any]:
     by_reason = {} if decisions is None else _rows_by_reason(decisions)
     families = _families(columns, kept)
     ids = columns.column("id")
+    near = {} if decisions is None else near_thresholds(corpus, NEAR)
     wanted = {
         ids[row].as_py()
         for rows in [*(r for _, r in by_reason.values()), *(f["rows"][:1] for f in families or ())]
         for row in rows
-    }
+    } | {entry.id for entries in near.values() for entry in entries}
     texts = {id: d.text for id, d in corpus.get_many(sorted(wanted)).items()}
 
     def shown(row: int) -> dict[str, Any]:
@@ -69,9 +75,30 @@ def gather(corpus: Corpus) -> dict[str, Any]:
             {"reason": clean(name), "documents": n, "samples": [shown(row) for row in rows]}
             for name, (n, rows) in by_reason.items()
         ],
+        "near_thresholds": [
+            {
+                "condition": clean(name),
+                "documents": [
+                    {
+                        "id": entry.id,
+                        "source": place(entry.source),
+                        "position": entry.position,
+                        "value": entry.value,
+                        "met": entry.met,
+                        "excerpt": excerpt(texts.get(entry.id, "")),
+                    }
+                    for entry in entries
+                ],
+            }
+            for name, entries in near.items()
+        ],
         "not_read": _not_read(corpus),
         "damage": {**told["damage"], "documents_with_damaged_characters": _positive(columns)},
         "licences": told["licences"],
+        "licence_texts": measured_facts.licence_texts(columns),
+        "personal_data": measured_facts.personal_data(columns),
+        "harm": measured_facts.harm(columns),
+        "contamination": measured_facts.contamination(columns, read_lineage(corpus.folder)),
         "duplicates": _duplicates(columns, families, shown),
         "languages": _languages(columns, kept),
         "signals": {
@@ -240,9 +267,11 @@ def _duplicates(
     return {
         "families": pc.count_distinct(members).as_py(),
         "documents": len(members),
+        "equal": _equal(columns),
         "largest": [
             {
                 "size": len(family["rows"]),
+                "lowest_similarity": _lowest(columns, family["rows"]),
                 "representative": shown(family["rows"][0]),
                 "others": [place(sources[row].as_py()) for row in family["rows"][1 : SAMPLES + 1]],
                 "left_out": max(0, len(family["rows"]) - 1 - SAMPLES),
@@ -250,6 +279,19 @@ def _duplicates(
             for family in families
         ],
     }
+
+
+def _equal(columns: pa.Table) -> int | None:
+    """Documents in families that have an equal one; None where similarity was not looked at."""
+    if "duplicate_similarity" not in columns.column_names:
+        return None
+    return int(pc.sum(pc.equal(columns.column("duplicate_similarity"), 1.0)).as_py() or 0)
+
+
+def _lowest(columns: pa.Table, rows: list[int]) -> float | None:
+    if "cluster_similarity" not in columns.column_names:
+        return None
+    return pc.min(columns.column("cluster_similarity").take(pa.array(rows))).as_py()
 
 
 def _languages(columns: pa.Table, kept: np.ndarray | None) -> dict[str, Any] | None:

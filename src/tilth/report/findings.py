@@ -9,11 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tilth.report import document_findings
 from tilth.report.wording import (
     NOT_MEASURED,
     count,
-    figure,
-    listed,
     number,
     share,
     short,
@@ -38,13 +37,12 @@ def judge(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "headline": _headline(report),
         "findings": [
-            _finding("Duplicates", "duplicates", *_duplicates(report)),
-            _finding("Damaged or odd", "not-read", *_damage(report)),
-            _finding("Licences", "licences", *_licences(report)),
-            _finding("Languages", "languages", *_languages(report)),
+            _finding("Duplicates", "duplicates", *document_findings.duplicates(report)),
+            _finding("Damaged or odd", "not-read", *document_findings.damage(report)),
+            _finding("Licences", "licences", *document_findings.licences(report)),
+            _finding("Languages", "languages", *document_findings.languages(report)),
             _finding(
-                "Personal data", "personal-data", False,
-                f"{NOT_MEASURED}; e-mail addresses are masked in the samples of this report.",
+                "Personal data", "personal-data", *document_findings.personal_data(report)
             ),
         ],
         "questions": [
@@ -112,85 +110,6 @@ def _weak_documents(report: Mapping[str, Any]) -> list[str]:
     return []
 
 
-# The five findings: (was it measured, sentence).
-
-
-def _duplicates(report: Mapping[str, Any]) -> tuple[bool, str]:
-    found = report["duplicates"]
-    if found is None:
-        return False, f"{NOT_MEASURED}; no search for duplicates was run."
-    if not found["families"]:
-        return True, "no two documents have the same text."
-    largest = found["largest"][0]
-    return True, (
-        f"{count(found['documents'], 'document')} "
-        f"({share(found['documents'], report['documents']['read'])}) stand in "
-        f"{count(found['families'], 'family', 'families')} of equal texts; the largest has "
-        f"{count(largest['size'])}, such as {largest['representative']['source']}."
-    )
-
-
-def _damage(report: Mapping[str, Any]) -> tuple[bool, str]:
-    problems, damage = report["not_read"], report["damage"]
-    parts = []
-    if problems["total"]:
-        reasons = [(entry["reason"], entry["documents"]) for entry in problems["reasons"]]
-        parts.append(f"{count(problems['total'])} could not be read ({listed(reasons)})")
-    if damage["encodings"]:
-        names = [(entry["encoding"], entry["documents"]) for entry in damage["encodings"]]
-        total = sum(n for _, n in names)
-        parts.append(f"{count(total, 'was', 'were')} converted to UTF-8 ({listed(names)})")
-    if damage["documents_with_replaced_characters"]:
-        parts.append(
-            f"{count(damage['documents_with_replaced_characters'])} lost "
-            f"{count(damage['replaced_characters'], 'character')} that could not be decoded"
-        )
-    if damage["documents_with_damaged_characters"]:
-        number_left = damage["documents_with_damaged_characters"]
-        parts.append(f"{count(number_left, 'holds', 'hold')} damaged characters still")
-    if not parts:
-        return True, "every file could be read, and all were valid UTF-8."
-    return True, "; ".join(parts) + "."
-
-
-def _licences(report: Mapping[str, Any]) -> tuple[bool, str]:
-    told = report["licences"]
-    if not told["documents"]:
-        return False, f"{NOT_MEASURED}; no document names one in its metadata."
-    names = [(entry["licence"], entry["documents"]) for entry in told["listed"]]
-    rest = f" and {count(told['kinds'] - 3, 'other')}" if told["kinds"] > 3 else ""
-    return True, (
-        f"{count(told['documents'], 'document names', 'documents name')} one in the metadata "
-        f"({listed(names[:3])}{rest}); licence texts are {NOT_MEASURED}."
-    )
-
-
-def _languages(report: Mapping[str, Any]) -> tuple[bool, str]:
-    found = report["languages"]
-    if found is None or not found["listed"]:
-        return False, f"{NOT_MEASURED}; the signal `language` was not run."
-    documents = report["documents"]
-    entries = sorted(found["listed"], key=lambda e: (-e["bytes"], -e["documents"]))
-    by_bytes = any(entry["bytes"] for entry in entries)
-    parts = [
-        f"{entry['language']} "
-        + (
-            share(entry["bytes"], documents["bytes"])
-            if by_bytes
-            else share(entry["documents"], documents["read"])
-        )
-        for entry in entries[:3]
-    ]
-    rest = f" and {count(len(entries) - 3, 'other')}" if len(entries) > 3 else ""
-    sentence = f"{', '.join(parts)}{rest}, by {'bytes' if by_bytes else 'documents'}"
-    if low := found["low_confidence"]:
-        sentence += (
-            f"; {share(low['documents'], documents['read'])} of the documents with a confidence "
-            f"below {low['below']}"
-        )
-    return True, sentence + "."
-
-
 # The three questions: (was it measured, sentence, weak points).
 
 
@@ -198,14 +117,35 @@ def _curation(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
     curation = _part(report, "curation")
     difference = number(curation.get("difference"))
     if difference is None:
-        why = "no training on curated text was compared with one on a random twin of equal size"
+        why = str(curation.get("missing") or "no two trainings were compared")
         return False, f"{NOT_MEASURED}: {why}.", []
     verdict = str(curation.get("verdict") or "undecided").capitalize()
+    curated, twin = number(curation.get("curated")), number(curation.get("twin"))
     low, high = number(curation.get("ci_low")), number(curation.get("ci_high"))
-    interval = "" if low is None or high is None else f" ({figure(low)} to {figure(high)})"
-    metric = str(curation.get("metric") or "bits per byte")
-    weak = [] if interval else ["the difference comes without an interval."]
-    return True, f"{verdict}: {figure(difference)}{interval} {metric}, curated to random.", weak
+    sentence = f"{verdict}: {_signed(difference)} bits per byte"
+    if low is not None and high is not None:
+        sentence += f" ({_signed(low)} to {_signed(high)})"
+    if curated is not None and twin is not None:
+        sentence += (
+            f" on held-out documents that were kept: {curated:.3f} after learning from kept "
+            f"documents, {twin:.3f} from as much of all"
+        )
+    tokens, seeds = number(curation.get("tokens")), number(curation.get("seeds"))
+    if tokens:
+        sentence += f"; {short(tokens)} tokens each"
+    if seeds:
+        sentence += f", {count(seeds, 'pair')} of trainings"
+    weak = [] if low is not None else ["the difference comes without an interval."]
+    documents = number(curation.get("held_out_documents"))
+    if documents is not None and documents < FEW_HELD_OUT:
+        weak.append(
+            f"scored on {count(documents, 'held-out document')} only (fewer than {FEW_HELD_OUT})."
+        )
+    return True, sentence + ".", weak
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.3f}"
 
 
 def _model(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:

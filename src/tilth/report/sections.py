@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tilth.report import plots
+from tilth.report import measured_sections, plots
 from tilth.report.findings import INPUTS
 from tilth.report.markup import Html, join, table, tag
+from tilth.report.measured_sections import missing
 from tilth.report.wording import NOT_MEASURED, count, figure, number, share, short, size
 from tilth.store.digest import canonical_json
 
@@ -22,10 +23,6 @@ def weak_mark(sentence: str) -> Html:
     return tag("span", f" Weak: {sentence}", class_="weak")
 
 
-def _missing(why: str) -> Html:
-    return tag("p", f"{NOT_MEASURED.capitalize()}: {why}", class_="missing")
-
-
 def _figure(svg: str, caption: str) -> Html:
     return tag("figure", Html(svg), tag("figcaption", caption))
 
@@ -38,7 +35,7 @@ def _sample(sample: Mapping[str, Any]) -> tuple[object, ...]:
 def dropped(report: Report) -> Html:
     entries = report["dropped"]
     if entries is None:
-        return _missing("no rule was applied to this corpus.")
+        return missing("no rule was applied to this corpus.")
     if not entries:
         return tag("p", "Nothing was dropped: every document met every condition of the rule.")
     documents = report["documents"]
@@ -65,6 +62,26 @@ def dropped(report: Report) -> Html:
             )
             for entry in entries
         ],
+        _near_thresholds(report),
+    )
+
+
+def _near_thresholds(report: Report) -> Html | None:
+    """What a small change of each threshold would move."""
+    rows = [
+        (
+            entry["condition"], "meets it" if near["met"] else "fails it", figure(near["value"]),
+            *_sample(near),
+        )
+        for entry in report["near_thresholds"]
+        for near in entry["documents"]
+    ]  # fmt: skip
+    if not rows:
+        return None
+    return tag(
+        "details",
+        tag("summary", "Documents nearest to each threshold, on both sides"),
+        table("Near to a threshold", ["condition", "", "value#", "source", "id", "begins"], rows),
     )
 
 
@@ -110,16 +127,18 @@ def not_read(report: Report) -> Html:
 def duplicates(report: Report) -> Html:
     found = report["duplicates"]
     if found is None:
-        return _missing("no search for duplicates was run.")
+        return missing("no search for duplicates was run.")
     if not found["families"]:
-        return tag("p", "No two documents have the same text.")
+        return tag("p", "No two documents have the same text, or nearly the same.")
     rows = []
     for family in found["largest"]:
         others = ", ".join(family["others"])
         if family["left_out"]:
             others += f" and {count(family['left_out'], 'other')}"
         first = family["representative"]
-        rows.append((count(family["size"]), *_sample(first), others))
+        lowest = family["lowest_similarity"]
+        shown = "" if lowest is None else f"{lowest:.2f}"
+        rows.append((count(family["size"]), shown, *_sample(first), others))
     return join(
         tag(
             "p",
@@ -128,22 +147,8 @@ def duplicates(report: Report) -> Html:
         ),
         table(
             f"The {count(len(rows), 'largest family', 'largest families')}",
-            ["size#", "representative", "id", "begins", "equal to it"],
+            ["size#", "lowest similarity#", "representative", "id", "begins", "others"],
             rows,
-        ),
-    )
-
-
-def licences(report: Report) -> Html:
-    told = report["licences"]
-    if not told["documents"]:
-        return _missing("no document names a licence in its metadata, and texts are not searched.")
-    return join(
-        tag("p", "As the metadata of the documents say; licence texts are not searched."),
-        table(
-            f"{count(told['documents'], 'document')}, {count(told['kinds'], 'name')}",
-            ["licence", "documents#"],
-            [(entry["licence"], count(entry["documents"])) for entry in told["listed"]],
         ),
     )
 
@@ -151,7 +156,7 @@ def licences(report: Report) -> Html:
 def languages(report: Report) -> Html:
     found = report["languages"]
     if found is None:
-        return _missing("the signal language was not run.")
+        return missing("the signal language was not run.")
     documents = report["documents"]
     rows = [
         (
@@ -170,24 +175,20 @@ def languages(report: Report) -> Html:
     return join(tag("p", note) if note else None, table("As the signal language says", heads, rows))
 
 
-def personal_data(report: Report) -> Html:
-    return _missing("no signal looks for it. E-mail addresses are masked in this report.")
-
-
 def signals(report: Report) -> Html:
     quantiles = report["signals"]["quantiles"]
     histograms = report["signals"]["histograms"]
     if not quantiles:
-        return _missing("no signal was run.")
+        return missing("no signal was run.")
     heads = ["signal", "least#", "5 %#", "25 %#", "median#", "75 %#", "95 %#", "most#"]
     rows = [
         (name, *(figure(values.get(at)) for at in QUANTILES)) for name, values in quantiles.items()
     ]
     small = []
     for place, (name, drawn) in enumerate(histograms.items()):
-        missing = f"; {count(drawn['missing'])} without a value" if drawn["missing"] else ""
+        without = f"; {count(drawn['missing'])} without a value" if drawn["missing"] else ""
         svg = plots.bars_between(f"signal{place}", name, drawn["edges"], drawn["counts"])
-        small.append(_figure(svg, name + missing))
+        small.append(_figure(svg, name + without))
     return join(
         table("Quantiles over all documents of the last layer", heads, rows),
         tag("p", "Documents by value. Skewed counts double their value from bar to bar."),
@@ -279,10 +280,6 @@ def search(report: Report) -> Html:
     return join(answer, table(caption, ["input", *(f"{name}#" for name in names)], rows))
 
 
-def contamination(report: Report) -> Html:
-    return _missing("documents were not compared with the texts of public test sets.")
-
-
 def cost(report: Report) -> Html:
     documents, trained = report["documents"], report["evaluation"].get("training")
     rows = [("documents", count(documents["read"])), ("bytes of text", count(documents["bytes"]))]
@@ -347,14 +344,15 @@ SECTIONS = [
     ("dropped", "Dropped and why", dropped),
     ("not-read", "Not read", not_read),
     ("duplicates", "Duplicates", duplicates),
-    ("licences", "Licences", licences),
+    ("licences", "Licences", measured_sections.licences),
     ("languages", "Languages", languages),
-    ("personal-data", "Personal data", personal_data),
+    ("personal-data", "Personal data", measured_sections.personal_data),
+    ("harm", "Harm", measured_sections.harm),
     ("signals", "Signals", signals),
     ("curation", "Curation", curation),
     ("training", "Training", training),
     ("search", "Search", search),
-    ("contamination", "Contamination", contamination),
+    ("contamination", "Contamination", measured_sections.contamination),
     ("cost", "Cost", cost),
     ("made", "How it was made", made),
 ]

@@ -1,0 +1,64 @@
+"""datatrove in an environment of its own, and children whose CPU seconds are counted.
+
+A part of `curate.py` and `_freeze_web_rules.py`; alone it does nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+PACKAGES = ["datatrove==0.10.1", "xxhash==3.8.2", "spacy==3.8.18", "regex", "orjson", "tokenizers"]
+MODULES = "datatrove, spacy, xxhash, regex, orjson, tokenizers"
+PEER = Path(__file__).with_name("_datatrove.py")
+
+
+def peer_python(path: str | None) -> Path:
+    """An interpreter with datatrove: the one named, or that of an environment made in a folder.
+
+    A folder without an environment gets one from the package index that pip is set up for.
+    """
+    place = Path(path) if path else Path(tempfile.gettempdir()) / "tilth-datatrove"
+    python = place if place.is_file() else place / "bin" / "python"
+    if not python.is_file():
+        print(f"making an environment with {PACKAGES[0]} in {place}", file=sys.stderr)
+        venv.create(place, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+    asked = subprocess.run([python, "-c", f"import {MODULES}"], capture_output=True, text=True)
+    if asked.returncode:
+        reason = asked.stderr.strip().splitlines()[-1]
+        sys.exit(f"{python} cannot be the peer: {reason}\nit needs: {' '.join(PACKAGES)}")
+    return python
+
+
+def peer_versions(python: Path) -> dict[str, str]:
+    """Versions of what decides and of what hashes."""
+    names = [package.split("==")[0] for package in PACKAGES[:3]]
+    code = f"from importlib.metadata import version as v; print(*[v(n) for n in {names!r}])"
+    found = subprocess.run([python, "-c", code], capture_output=True, text=True)
+    return dict(zip(names, found.stdout.split()))
+
+
+def run_child(command: list, job: dict, **environment: str) -> dict:
+    """What a child says of itself, and `whole`: its CPU seconds with its own children's."""
+    before = os.times()
+    done = subprocess.run(
+        [*map(str, command), json.dumps(job)],
+        capture_output=True, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    after = os.times()
+    if done.returncode:
+        print(done.stderr[-4000:], file=sys.stderr)
+        raise SystemExit(f"{Path(str(command[1])).name} {job['job']} failed: {done.returncode}")
+    whole = after.children_user - before.children_user
+    whole += after.children_system - before.children_system
+    return {**json.loads(done.stdout.splitlines()[-1]), "whole": whole}
+
+
+def peer(python: Path, job: dict) -> dict:
+    return run_child([python, PEER], job)
