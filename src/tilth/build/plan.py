@@ -16,6 +16,8 @@ from typing import Any
 
 from tilth.errors import PlanError, nearest
 
+# What is measured by default: all that needs no data of the user's.
+MEASURED = "length symbols repetition web_rules language personal_data licence".split()
 # TOML's integers have 64 bits.
 LARGEST_INTEGER = 2**63 - 1
 _KINDS = {
@@ -30,6 +32,7 @@ _KINDS = {
 class Documents:
     """Which files are read. Globs in `include` and `exclude` are below the input root.
 
+    `html`: of a page take all that a reader would see (`text`), or its main text (`article`).
     `source` is filled in by the first build: `files` or `installation`.
     """
 
@@ -38,6 +41,7 @@ class Documents:
     exclude: tuple[str, ...] = ()
     text_column: str = ""
     group_by: str = ""
+    html: str = "text"
     block_bytes: int = 4_000_000
     installation_bytes: int = 40_000_000
 
@@ -146,11 +150,7 @@ class Plan:
         default_factory=lambda: {"repair": {}, "headers": {}}
     )
     signals: dict[str, dict[str, Any]] = field(
-        default_factory=lambda: {
-            name: {}
-            for name in ("length", "symbols", "repetition", "web_rules", "language",
-                         "personal_data", "licence")
-        }  # fmt: skip
+        default_factory=lambda: {name: {} for name in MEASURED}
     )
     duplicates: Duplicates = field(default_factory=Duplicates)
     rule: Rule = field(default_factory=Rule)

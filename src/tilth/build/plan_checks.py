@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SOURCES = ("files", "installation")
 # Settings of `documents` that choose among files; the Python installation has no use for them.
-FILE_SETTINGS = ("include", "exclude", "text_column", "group_by")
+FILE_SETTINGS = ("include", "exclude", "text_column", "group_by", "html")
 # From the first to the second number, both allowed.
 RANGES: dict[str, tuple[float, float]] = {
     "documents.block_bytes": (1, math.inf),
@@ -64,7 +64,7 @@ def check_source(plan: Plan, where: str) -> None:
     if plan.documents.source != "installation":
         return
     for key in FILE_SETTINGS:
-        if getattr(plan.documents, key):
+        if getattr(plan.documents, key) != getattr(type(plan.documents)(), key):
             raise PlanError(
                 f"'documents.{key}' has no effect for the Python installation",
                 where=where,
@@ -97,6 +97,7 @@ def _at(plan: Plan, name: str) -> Any:
 
 
 def _check_names(plan: Plan, where: str) -> None:
+    from tilth.documents.inputs import HTML
     from tilth.lookup import load as find
     from tilth.models.decoder import parse_size
     from tilth.training import SCHEDULES
@@ -106,6 +107,11 @@ def _check_names(plan: Plan, where: str) -> None:
     size = _named("model.size", where, lambda: parse_size(plan.model.size))
     if not 1 <= size <= LARGEST_MODEL:
         raise PlanError("'model.size' must lie from 1 to 1000b", where=where)
+    if plan.documents.html not in HTML:
+        hint = nearest(plan.documents.html, HTML)
+        raise PlanError(
+            f"'documents.html' cannot be {plan.documents.html!r}", where=where, hint=hint
+        )
     source = plan.documents.source
     if source and source not in SOURCES:
         hint = nearest(source, SOURCES)

@@ -83,6 +83,7 @@ def curate(
             exclude=settings.exclude,
             text_column=settings.text_column or None,
             group_by=settings.group_by or None,
+            html=settings.html,
         )
     chain = Chain(
         [construct("transform", TRANSFORMS, name, o) for name, o in plan.transforms.items()]

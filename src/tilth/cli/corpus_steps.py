@@ -27,6 +27,7 @@ def add(
     exclude: Annotated[list[str] | None, typer.Option(help="No files like this glob.")] = None,
     text_column: Annotated[str, typer.Option(help="Which field of a record is the text.")] = "",
     group_by: Annotated[str, typer.Option(help="Metadata that keeps documents together.")] = "",
+    html: Annotated[str, typer.Option(help="Of a page: its text, or its article alone.")] = "text",
     workers: Workers = 0,
     json: Json = False,
 ) -> None:
@@ -45,7 +46,7 @@ def add(
     corpus = _open(folder, workers, new=True)
     corpus.add(
         documents, include=include or (), exclude=exclude or (),
-        text_column=text_column or None, group_by=group_by or None,
+        text_column=text_column or None, group_by=group_by or None, html=html,
     )  # fmt: skip
     _show_layers(corpus, json)
 

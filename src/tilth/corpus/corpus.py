@@ -37,6 +37,7 @@ from tilth.corpus.executors import LocalExecutor
 from tilth.corpus.outcomes import Decision
 from tilth.corpus.rules import Rule, decide
 from tilth.corpus.split import components, split_by_component
+from tilth.corpus.transforms.base import Again, fitted
 from tilth.documents.document import Document, Problem
 from tilth.documents.inputs import Unit, plan
 from tilth.errors import DataError, UsageError, nearest
@@ -117,10 +118,11 @@ class Corpus:
         if source is None:
             before = [name for name in self.layers if name != layer]
             source = before[-1] if before else None
+        first = self.layer_folder(source)
+        seen = Again(lambda: (batch for _, batch in self.batches(layer=first.name)))
         manifest = layers.transform_layer(
-            self.layer_folder(source), self.layer_folder(layer), transform, self.executor,
-            self.progress,
-        )  # fmt: skip
+            first, self.layer_folder(layer), fitted(transform, seen), self.executor, self.progress
+        )
         self._record("transform", layer, manifest, source=source)
 
     def measure(self, signals: Iterable[Signal], layer: str | None = None) -> None:

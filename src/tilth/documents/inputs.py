@@ -23,9 +23,12 @@ from tilth.documents.formats.compression import compression_of, name_of_content,
 from tilth.documents.formats.records import first_records, line_parts, require_text
 from tilth.documents.sniff import HEAD_BYTES, format_of
 from tilth.documents.walk import Found, find
+from tilth.errors import UsageError, nearest
 from tilth.types import Progress, silent
 
 PART_BYTES = 8_000_000
+# What of a page becomes text.
+HTML = ("text", "article")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def plan(
     part_bytes: int = PART_BYTES,
     text_column: str | None = None,
     group_by: str | None = None,
+    html: str = "text",
     max_document_bytes: int = MAX_DOCUMENT_BYTES,
     max_line_bytes: int = MAX_LINE_BYTES,
     progress: Progress = silent,
@@ -66,17 +70,22 @@ def plan(
 
     Folders are read with all that is in them, see `walk.py` for names, globs, hidden files and
     links. `text_column` names the text of records, `group_by` a key of the metadata whose equal
-    values are never parted by a split. Files that are one document and records of more than
+    values are never parted by a split. `html` is "text" (all that a reader of a page would see) or
+    "article" (its main text, by trafilatura). Files that are one document and records of more than
     `max_document_bytes`, and lines of more than `max_line_bytes`, are listed, not cut. Raises
     UsageError for a path that does not exist; never for what is in a file.
     """
     if isinstance(paths, (str, Path)):
         paths = [paths]
+    if html not in HTML:
+        raise UsageError(f"html cannot be {html!r}", hint=nearest(html, HTML))
     settings: dict[str, Any] = {"text_column": text_column or None, "group_by": group_by or None}
     if max_document_bytes != MAX_DOCUMENT_BYTES:
         settings["max_document_bytes"] = max_document_bytes
     if max_line_bytes != MAX_LINE_BYTES:
         settings["max_line_bytes"] = max_line_bytes
+    if html != "text":
+        settings["html"] = html
     options = {name: value for name, value in settings.items() if value is not None}
     files, problems = find(paths, include, exclude)
     units: list[Unit] = []
