@@ -150,8 +150,7 @@ def test_a_layer_has_the_same_bytes_for_any_order_and_workers(tmp_path) -> None:
         executor = LocalExecutor(workers)
         corpus = Corpus(tmp_path / name / "corpus", executor=executor, block_bytes=600)
         corpus.add([texts])
-        batches = Again(lambda corpus=corpus: (b for _, b in corpus.batches(layer="documents")))
-        corpus.transform(fitted(Chain([Repair(), Boilerplate()]), batches), "clean")
+        corpus.transform(Chain([Repair(), Boilerplate()]), "clean")
         trees.append(tree(corpus.folder))
         found = [document.text for document in corpus.documents()]
         assert len(found) == 14 and not any("Home" in text for text in found)

@@ -294,3 +294,10 @@ def test_any_text_gives_valid_spans(texts: list[str]) -> None:
     rows = [Document(id=f"{n:032x}", text=text, source="x") for n, text in enumerate(texts)]
     if rows:
         check_transform(Personal(), rows)
+
+
+def test_long_runs_take_linear_time() -> None:
+    # A quadratic search would take minutes here.
+    for part in ("1 ", "12-", "+1 ", "tel 1 ", "GB82 ", "a@b.co ", "1.2.3.4.", "2a00:"):
+        text = part * (400_000 // len(part))
+        assert len(Personal().apply(documents([text]))) == 1

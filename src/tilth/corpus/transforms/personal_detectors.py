@@ -191,10 +191,12 @@ def _colons(window: bytes, start: int, stop: int) -> list[Found]:
 def _numbers(window: bytes, start: int, flags: int) -> list[Found]:
     """All numbers of people in a run that begins at `start`; surer kinds first."""
     found: list[Found] = []
+    taken = bytearray(len(window))
 
     def add(low: int, high: int, kind: str) -> None:
-        if all(high <= one.start or one.stop <= low for one in found):
+        if not any(taken[low:high]):
             found.append(Found(low, high, kind))
+            taken[low:high] = b"\1" * (high - low)
 
     early = max(0, start - 8)
     for match in _IBAN.finditer(window, early):
@@ -210,7 +212,7 @@ def _numbers(window: bytes, start: int, flags: int) -> list[Found]:
                 add(match.start(), match.end(), "national_id")
     for words, form, check in _CALLED:
         for match in form.finditer(window, early):
-            if words.search(window, 0, match.start()) and _holds(check, match[0]):
+            if _stands_before(words, window, match) and _holds(check, match[0]):
                 add(match.start(), match.end(), "national_id")
     if flags & PLUS or (start and window[start - 1] == 43):
         for match in _INTERNATIONAL.finditer(window, early):
@@ -221,13 +223,17 @@ def _numbers(window: bytes, start: int, flags: int) -> list[Found]:
         if area[1:] != b"11" and exchange[1:] != b"11":
             add(match.start(), match.end(), "phone")
     for match in _LOCAL_NUMBER.finditer(window, max(0, start - 1)):
-        if _CALL_ME.search(window, 0, match.start()) and _is_local(match[0]):
+        if _stands_before(_CALL_ME, window, match) and _is_local(match[0]):
             add(match.start(), match.end(), "phone")
     if flags & DOTS:
         for match in _IP4.finditer(window, early):
-            if _is_public(match[0]) and not _NO_ADDRESS.search(window, 0, match.start()):
+            if _is_public(match[0]) and not _stands_before(_NO_ADDRESS, window, match):
                 add(match.start(), match.end(), "ip")
     return found
+
+
+def _stands_before(words: re.Pattern[bytes], window: bytes, match: re.Match[bytes]) -> bool:
+    return words.search(window[max(0, match.start() - _BEFORE) : match.start()]) is not None
 
 
 def _iban_stop(window: bytes, start: int) -> int | None:
