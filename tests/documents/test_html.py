@@ -183,3 +183,16 @@ def test_a_child_killed_from_outside_costs_no_page(read_one):
 def test_a_large_page_of_many_elements_is_quick(read_one):
     page = b"<table>" + b"<tr><td>a<td> <td style='x:y'>b" * 20_000 + b"</table>"
     assert read_one("a.html", page).text.split("\n")[0] == "a\t\tb"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<meta charset=utf-8><article><p>hello there</p></article>",
+        b"<!DOCTYPE html><title>T</title><section>hello there</section>",
+        b"<html><head><title>T</title><main>hello <b>there</b></main></html>",
+    ],
+)
+def test_text_of_a_page_that_never_opens_its_body_is_not_lost(page):
+    # The parser leaves elements that it does not know inside the head.
+    assert visible_text(page)["text"] == "hello there"

@@ -2,7 +2,7 @@
 
 What a reader of the page would see, in the order of the page: blanks run together, block elements
 begin and end lines, paragraphs and headings stand between blank lines, `pre` keeps its blanks,
-table cells are parted by tabs. Scripts, styles, templates, the head, and what is hidden by the
+table cells are parted by tabs. Scripts, styles, templates, and what is hidden by the
 attribute `hidden` or by `display: none` in its own `style` are left out; style sheets are not
 read, so text that they hide stays, and so do menus and footers: this is not a search for the main
 text. Rules follow the `innerText` part of the HTML standard (WHATWG) where they are simple.
@@ -19,13 +19,13 @@ from tilth.documents.formats.decode import decode, mark_of
 from tilth.errors import LimitError
 
 HIDDEN = frozenset(
-    "audio canvas datalist frameset head iframe noscript object rp script style svg template title "
+    "audio canvas datalist frameset iframe noscript object rp script style svg template title "
     "video".split()
 )
 # How many line ends stand at least before and after.
 BLOCKS = dict.fromkeys(
     "address article aside body caption center dd details dialog dir div dl dt fieldset "
-    "figcaption figure footer form header hgroup hr html legend li main menu nav ol option "
+    "figcaption figure footer form head header hgroup hr html legend li main menu nav ol option "
     "optgroup search section summary tbody tfoot thead tr ul".split(),
     1,
 ) | dict.fromkeys("blockquote h1 h2 h3 h4 h5 h6 listing p plaintext pre table xmp".split(), 2)
