@@ -21,7 +21,7 @@ def batches(path: str):
     """The documents of a JSON Lines file as Arrow batches."""
     from pyarrow import json as arrow_json
 
-    table = arrow_json.read_json(path, arrow_json.ReadOptions(block_size=1 << 22))
+    table = arrow_json.read_json(path, arrow_json.ReadOptions(use_threads=False))
     return table.to_batches(max_chunksize=1024)
 
 

@@ -1,6 +1,6 @@
 """Curation beside datatrove 0.10: rules for web text and near-duplicates, per CPU second.
 
-Run: python benchmarks/curate.py [--peer-python PATH] [--documents 20000] [--table a --table c]
+Run: python benchmarks/curate.py [--peer-python PATH] [--documents 20000] [--table a] [--set books_en]
 Prints tables and, last, one JSON object of ratios. Gates are printed as pass or miss; the exit
 status says only whether everything ran. Without data sets the table says what is missing.
 
@@ -277,11 +277,16 @@ def main() -> None:
     parser.add_argument("--peer-python", help="interpreter or environment folder with datatrove")
     parser.add_argument("--documents", type=int, default=20_000, help="most documents of a set")
     parser.add_argument("--table", action="append", choices=list("abcd"), help="only these tables")
+    parser.add_argument("--set", action="append", help="only these sets; tables b to d: books_en")
     given = parser.parse_args()
     tables = given.table or list("abcd")
     python = peer_python(given.peer_python)
     print(f"peer: {peer_versions(python)}; {os.cpu_count()} cores, Python {sys.version.split()[0]}")
     sets = data_sets(given.documents)
+    if given.set:
+        sets = {name: texts for name, texts in sets.items() if name in given.set}
+    if not sets:
+        parser.error("no documents of these sets are here")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(python, Path(folder))
         # Compiled code is made before anything is timed, but for the cold runs.

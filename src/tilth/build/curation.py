@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from tilth.build.plan import Plan
 from tilth.store.digest import digest
 from tilth.store.manifest import write_manifest
-from tilth.store.write import write_json
+from tilth.store.write import read_json, write_json
 from tilth.types import Progress
 
 if TYPE_CHECKING:
@@ -50,8 +50,11 @@ def _compared(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> d
     from tilth.training.loop import fit
 
     wanted = plan.evaluate.curation_tokens
+    # All pairs of the default together cost as much as the model itself, and never more.
+    trained = read_json(folder / "evaluation" / "model" / "model.json")["training"]["tokens"]
+    wanted = min(wanted, trained // (len(ARMS) * 2))
     if not wanted:
-        return {"missing": "the plan asks for no comparison (`evaluate.curation_tokens`)"}
+        return {"missing": "the plan leaves it out (evaluate.curation_tokens = 0)"}
     samples = draw(corpus, wanted * BYTES_PER_TOKEN)
     if samples is None:
         return {"missing": "no training document was dropped, so a random twin is the same text"}

@@ -131,7 +131,7 @@ class Evaluate:
     """Held-out bytes that are scored, and how many known-item queries are made.
 
     `curation_tokens`: on how many tokens models learn that tell whether the rule helped, one pair
-    a seed; 0 leaves it out.
+    a seed, at most a quarter of the model's own; 0 leaves it out.
     """
 
     bytes: int = 1_000_000

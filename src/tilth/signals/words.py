@@ -36,11 +36,14 @@ from tilth.signals.words_affixes import (
 from tilth.signals.words_characters import (
     AFFIXES,
     CONTINUED,
+    DIGIT,
     INNER,
     LETTER,
+    LOWER,
     PUNCTUATION,
     SENTENCE_MARK,
     SPACE,
+    SUFFIX,
     VISIBLE,
 )
 
@@ -98,6 +101,14 @@ def cut_inside(
     tokens: np.ndarray, hashes: np.ndarray, count: int,
 ) -> int:  # fmt: skip
     """Tokens of a chunk without affixes that is no exception."""
+    some, every, size = ANY, ALL, ZERO
+    for place in range(at, stop):
+        some |= flags[place]
+        every &= flags[place]
+        size += flags[place] & CONTINUED == 0
+    if not some & INNER:
+        hashes[count] = bytes_hash(text, at, stop)
+        return set_token(at, stop, size, some, every, tokens, count)
     begin, place, checked = at, at, False
     while place < stop:
         end = place
@@ -156,7 +167,7 @@ def rejoin(
 @inner
 def cut_chunk(
     text: np.ndarray, flags: np.ndarray, at: int, stop: int, table: np.ndarray,
-    tokens: np.ndarray, hashes: np.ndarray, count: int, tails: np.ndarray,
+    digits: bool, tokens: np.ndarray, hashes: np.ndarray, count: int, tails: np.ndarray,
 ) -> int:  # fmt: skip
     """Tokens of a chunk that is no exception; `tails` is room for as many ends as it has bytes."""
     first, end, suffixes = count, stop, ZERO
@@ -169,7 +180,7 @@ def cut_chunk(
                 count = add_token(text, flags, at, cut, tokens, hashes, count)
                 at = cut
                 break
-        left = suffix_start(text, flags, cut, end, table)
+        left = suffix_start(text, flags, cut, end, table, digits)
         if left < end:
             value = exception_at(text, at, left, table)
             if value:
@@ -179,6 +190,7 @@ def cut_chunk(
                 break
         if cut == at and left == end:
             break
+        both = cut > at and left < end
         if cut > at:
             count = add_token(text, flags, at, cut, tokens, hashes, count)
             at = cut
@@ -186,9 +198,11 @@ def cut_chunk(
             tails[suffixes] = left
             suffixes += 1
             end = left
-        value = exception_at(text, at, end, table)
-        if value:
-            break
+        # What is left after one cut was looked up above.
+        if both:
+            value = exception_at(text, at, end, table)
+            if value:
+                break
     if value:
         count = add_exception(text, flags, at, value, tokens, hashes, count)
     elif at < end:
@@ -198,9 +212,19 @@ def cut_chunk(
         begin = np.int64(tails[suffixes])
         end = stop if suffixes == 0 else np.int64(tails[suffixes - 1])
         count = add_token(text, flags, begin, end, tokens, hashes, count)
-    if count - first > 1:
+    # Two are the whole chunk, which is no exception.
+    if count - first > 2:
         count = rejoin(text, flags, table, tokens, hashes, first, count)
     return count
+
+
+@inner
+def ends_in_mark(text: np.ndarray, flags: np.ndarray, at: int, stop: int) -> bool:
+    """Whether a chunk whose other characters are no marks ends in one of ASCII to be cut off."""
+    last = stop - 1
+    if last == at or text[last] >= 0x80:
+        return False
+    return flags[last] & SUFFIX != 0 or (text[last] == 46 and flags[last - 1] & LOWER != 0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -224,7 +248,9 @@ def cut_line(
             gap = GAP if chunks and (at - start > 1 or text[start] != 32) else 0
             continue
         start, some, every, size = at, ANY, ALL, ZERO
+        other, common = some, every
         while at < stop and not flags[at] & SPACE:
+            other, common = some, every
             some |= flags[at]
             every &= flags[at]
             size += flags[at] & CONTINUED == 0
@@ -246,8 +272,20 @@ def cut_line(
             count = set_token(start, at, size, some, every, tokens, count)
             if simple and flags[at - 1] & SENTENCE_MARK:
                 tokens[first, KIND] |= ENDING
+        elif (
+            not other & AFFIXES
+            and ends_in_mark(text, flags, start, at)
+            and not exception_at(text, start, at - 1, table)
+        ):
+            # The short way for most chunks with a mark: a word and one mark behind it.
+            hashes[count] = bytes_hash(text, start, at - 1)
+            count = set_token(start, at - 1, size - 1, other, common, tokens, count)
+            count = add_token(text, flags, at - 1, at, tokens, hashes, count)
         else:
-            count = cut_chunk(text, flags, start, at, table, tokens, hashes, count, tails)
+            digits = some & DIGIT != 0
+            count = cut_chunk(
+                text, flags, start, at, table, digits, tokens, hashes, count, tails
+            )  # fmt: skip
         tokens[first, KIND] |= gap
     found[0], found[1], found[2] = chunks, longest, everything
     return count

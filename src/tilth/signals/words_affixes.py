@@ -132,8 +132,13 @@ def prefix_end(text: np.ndarray, flags: np.ndarray, at: int, stop: int) -> int:
 
 
 @inner
-def suffix_start(text: np.ndarray, flags: np.ndarray, at: int, stop: int, table: np.ndarray) -> int:
-    """Where the mark, the possessive or the unit at the end begins; `stop` where there is none."""
+def suffix_start(
+    text: np.ndarray, flags: np.ndarray, at: int, stop: int, table: np.ndarray, digits: bool
+) -> int:
+    """Where the mark, the possessive or the unit at the end begins; `stop` where there is none.
+
+    `digits`: whether there may be any, since only behind one a unit is looked for.
+    """
     if stop <= at:
         return stop
     last = character_start(flags, stop, at)
@@ -162,6 +167,8 @@ def suffix_start(text: np.ndarray, flags: np.ndarray, at: int, stop: int, table:
             text[quote] == 0xE2 and text[quote + 1] == 0x80 and text[quote + 2] == 0x99
         ):
             return quote
+    if not digits:
+        return stop
     if before & DIGIT and (text[last] == 43 or kind & CURRENCY):
         return last
     start = stop
