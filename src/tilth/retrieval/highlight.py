@@ -40,6 +40,10 @@ def best_passage(
     weights = {term: 1.0 if idf is None else idf.get(term, 1.0) for term in wanted}
     matches = sorted(analyzer.spans(text, wanted), key=lambda piece: (piece[1], piece[2]))
     first, last = _best_window(matches, weights, width)
+    if not matches:
+        # The first letter, wherever it stands: a passage of blanks would show nothing.
+        first = len(text) - len(text.lstrip()) if text.strip() else 0
+        last = first + 1
     start, stop = _placed(text, first, last, width)
     inside = [(a, b) for _, a, b in matches if a >= start and b <= stop]
     return start, stop, _joined(inside)
@@ -78,7 +82,7 @@ def _placed(text: str, first: int, last: int, width: int) -> tuple[int, int]:
     last = min(last, first + width)
     low = max(0, last - width)
     if low == 0:
-        start = 0
+        start = min(first, len(text) - len(text.lstrip()))
     else:
         # One character more, so that a border right at `low` is seen.
         part = text[low - 1 : first + 1]
