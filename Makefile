@@ -29,7 +29,7 @@ test: install
 	$(BIN)/python -m pytest
 
 bench: install
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/[!_]*.py; do $(BIN)/python $$script || exit 1; done
 
 soak: install
 	$(BIN)/python -m pytest -m soak tests/kill

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -21,15 +22,19 @@ PEER = Path(__file__).with_name("_datatrove.py")
 def peer_python(path: str | None) -> Path:
     """An interpreter with datatrove: the one named, or that of an environment made in a folder.
 
-    A folder without an environment gets one from the package index that pip is set up for.
+    A folder without an environment, or without datatrove, gets it from the package index that pip
+    is set up for; an interpreter is taken as it is.
     """
     place = Path(path) if path else Path(tempfile.gettempdir()) / "tilth-datatrove"
     python = place if place.is_file() else place / "bin" / "python"
     if not python.is_file():
         print(f"making an environment with {PACKAGES[0]} in {place}", file=sys.stderr)
         venv.create(place, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    asked = subprocess.run([python, "-c", f"import {MODULES}"], capture_output=True, text=True)
+    check = [python, "-c", f"import {MODULES}"]
+    asked = subprocess.run(check, capture_output=True, text=True)
+    if asked.returncode and python != place:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=False)
+        asked = subprocess.run(check, capture_output=True, text=True)
     if asked.returncode:
         reason = asked.stderr.strip().splitlines()[-1]
         sys.exit(f"{python} cannot be the peer: {reason}\nit needs: {' '.join(PACKAGES)}")
@@ -46,17 +51,16 @@ def peer_versions(python: Path) -> dict[str, str]:
 
 def run_child(command: list, job: dict, **environment: str) -> dict:
     """What a child says of itself, and `whole`: its CPU seconds with its own children's."""
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [*map(str, command), json.dumps(job)],
         capture_output=True, text=True, env={**os.environ, **environment},
     )  # fmt: skip
-    after = os.times()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         print(done.stderr[-4000:], file=sys.stderr)
         raise SystemExit(f"{Path(str(command[1])).name} {job['job']} failed: {done.returncode}")
-    whole = after.children_user - before.children_user
-    whole += after.children_system - before.children_system
+    whole = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     return {**json.loads(done.stdout.splitlines()[-1]), "whole": whole}
 
 

@@ -1,6 +1,6 @@
 """Curation beside datatrove 0.10: rules for web text and near-duplicates, per CPU second.
 
-Run: python benchmarks/curate.py [--peer-python PATH] [--documents 20000] [--table a] [--set books_en]
+Run: python benchmarks/curate.py [--peer-python PATH] [--documents N] [--table a] [--set books_en]
 Prints tables and, last, one JSON object of ratios. Gates are printed as pass or miss; the exit
 status says only whether everything ran. Without data sets the table says what is missing.
 
@@ -263,10 +263,10 @@ def pipeline_table(bench: Bench, texts: list[str]) -> None:
     count = write(source, texts)
     theirs, ours = bench.peer("pipeline", source), bench.tilth("pipeline", source)
     gate = "pipeline whole process"
-    bench.line(f"{count:,}: after imports", theirs["seconds"], ours["seconds"])
-    bench.line(f"{count:,}: whole process", theirs["whole"], ours["whole"], gate)
+    bench.line(f"pipeline, {count:,}: after imports", theirs["seconds"], ours["seconds"])
+    bench.line(f"pipeline, {count:,}: whole process", theirs["whole"], ours["whole"], gate)
     first_run = bench.tilth("pipeline", source, runs=1, cold=True)
-    bench.line(f"{count:,}: cold", theirs["whole"], first_run["whole"])
+    bench.line(f"pipeline, {count:,}: cold", theirs["whole"], first_run["whole"])
     source.unlink()
 
 
