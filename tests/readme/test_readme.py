@@ -45,6 +45,12 @@ def test_the_commands_run_as_they_stand(folder, capsys):
     assert (folder / "my-run" / "report" / "report.html").is_file()
 
 
+def test_the_steps_run_as_they_stand(folder, capsys):
+    for line in block("steps").splitlines():
+        assert command(shlex.split(line)[1:]) == 0, line
+        assert capsys.readouterr().out
+
+
 def test_the_python_lines_give_the_same_ids(folder, capsys):
     import json
 
