@@ -41,7 +41,14 @@ def test_both_samples_hold_equally_many_bytes_and_the_twin_what_was_dropped(buil
     assert all(split[id] == "train" for id in samples["twin"])
     assert not all(kept[id] for id in samples["twin"])
     texts = {d.id: len(d.text.encode()) for d in corpus.documents()}
-    whole = sum(texts[id] for id in kept if kept[id] and split[id] == "train")
+    columns = corpus.columns()
+    cluster = dict(zip(columns["id"].to_pylist(), columns["cluster"].to_pylist()))
+    held_out = {cluster[id] for id in split if split[id] == "test"} - {None}
+    assert not any(cluster[id] in held_out for id in samples["twin"])
+    whole = sum(
+        texts[id] for id in kept
+        if kept[id] and split[id] == "train" and cluster[id] not in held_out
+    )  # fmt: skip
     assert sum(texts[id] for id in samples["curated"]) == whole
     twin = sum(texts[id] for id in samples["twin"])
     assert whole <= twin <= whole + max(texts.values())

@@ -188,3 +188,9 @@ def test_reading_a_plan_imports_no_model_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_signals_of_a_plan_are_added_to_the_default_ones():
+    plan = from_mapping({"signals": {"language": {"languages": ["de"]}}}, "test")
+    assert set(plan.signals) == set(Plan().signals)
+    assert plan.signals["language"] == {"languages": ["de"]}

@@ -5,8 +5,9 @@ import random
 
 import pytest
 
-from tilth.cli.corpus_steps import STEPS
+from tilth.cli.corpus_steps import STEPS, _conditions
 from tilth.cli.main import run
+from tilth.errors import UsageError
 
 
 def json_of(capsys, *words):
@@ -74,6 +75,7 @@ def test_every_step_has_examples(capsys, name):
         (["measure", "{corpus}", "length", "--set", "symbols.x=1"], "is not used here"),
         (["dedup", "{corpus}", "--method", "neer"], "did you mean 'near'"),
         (["transform", "{corpus}", "repair", "--set", "lower"], "is not option=value"),
+        (["dedup", "{corpus}", "--set", "threshold=high"], "must be float, not str 'high'"),
     ],
 )
 def test_mistakes_are_named(capsys, documents, tmp_path_factory, words, says):
@@ -84,6 +86,47 @@ def test_mistakes_are_named(capsys, documents, tmp_path_factory, words, says):
     assert run(["corpus", *(word.format(corpus=corpus) for word in words)]) in (1, 2)
     error = capsys.readouterr().err
     assert says in error.splitlines()[-1]
+
+
+def test_a_corpus_may_grow_and_be_decided_again(capsys, tmp_path):
+    corpus = str(tmp_path / "corpus")
+    for name, count in (("one", 5), ("two", 50)):
+        (tmp_path / f"{name}.txt").write_text("word " * count)
+    json_of(capsys, "corpus", "add", corpus, str(tmp_path / "one.txt"))
+    json_of(capsys, "corpus", "measure", corpus, "length")
+    json_of(capsys, "corpus", "select", corpus, "--where", "words > 3")
+    both = [str(tmp_path / "one.txt"), str(tmp_path / "two.txt")]
+    assert json_of(capsys, "corpus", "add", corpus, *both)["layers"]["documents"]["documents"] == 2
+    # Decisions and quantiles of one document say nothing of two.
+    stats = json_of(capsys, "corpus", "stats", corpus)
+    assert "kept" not in stats and stats["quantiles"] == {}
+    json_of(capsys, "corpus", "measure", corpus, "length")
+    found = json_of(capsys, "corpus", "select", corpus, "--where", "words > 10")
+    assert found["kept"] == 1 and "newly_kept" not in found
+
+
+def test_a_layer_is_made_again_from_the_one_before_it(capsys, tmp_path):
+    from tilth.corpus.lineage import read_lineage
+
+    corpus = str(tmp_path / "corpus")
+    (tmp_path / "one.txt").write_text("A sentence here. Another one there.\n\nA paragraph.\n")
+    json_of(capsys, "corpus", "add", corpus, str(tmp_path / "one.txt"))
+    json_of(capsys, "corpus", "transform", corpus, "repair")
+    json_of(capsys, "corpus", "transform", corpus, "passages", "--layer", "passages")
+    json_of(capsys, "corpus", "transform", corpus, "repair", "headers")
+    made = [entry for entry in read_lineage(corpus) if entry["layer"] == "clean"]
+    assert [(entry["source"], entry["made_by"].split("@")[0]) for entry in made] == [
+        ("documents", "chain")
+    ]
+
+
+def test_conditions_are_named_by_what_stands_before_a_colon():
+    assert _conditions(["long: words > 3", "format = 'a: b'"], []) == {
+        "long": "words > 3",
+        "format = 'a: b'": "format = 'a: b'",
+    }
+    with pytest.raises(UsageError, match="two conditions 'a'"):
+        _conditions(["a: words > 3", "a: words > 4"], [])
 
 
 def test_documents_are_not_added_to_a_run(capsys, tmp_path):

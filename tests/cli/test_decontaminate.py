@@ -63,5 +63,5 @@ def test_mistakes(files):
         run(*files, "--kind", "math", "-q")
     with pytest.raises(UsageError, match="both its address and its model"):
         run(*files, "--kind", "maths", "--judge-model", "made")
-    with pytest.raises(DataError, match="no row has a column"):
+    with pytest.raises(DataError, match="has no text in each of questions"):
         run(*files, "--kind", "maths", "--test-column", "questions", "-q")

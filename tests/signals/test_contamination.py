@@ -129,3 +129,16 @@ def test_texts_that_no_array_can_hold():
     lone = "\ud800 " + ITEM
     assert shared_ngrams([lone, ""], [lone], 13).tolist() == [True, False]
     assert shared_ngrams([], [ITEM], 13).dtype == np.bool_
+
+
+def test_columns_of_one_row_are_joined_and_gaps_are_named(tmp_path):
+    from tilth.errors import DataError
+    from tilth.signals.evaluation_sets import read_joined
+
+    table = tmp_path / "items.csv"
+    table.write_text("q,s\nq,one\nwhat,s\n")
+    assert list(read_joined(str(table), ["q", "s"])) == ["q\none", "what\ns"]
+    rows = tmp_path / "items.jsonl"
+    rows.write_text('{"q": "a", "s": null}\n{"q": null, "s": "b"}\n')
+    with pytest.raises(DataError, match="row 0 has no text in each of q, s"):
+        list(read_joined(str(rows), ["q", "s"]))

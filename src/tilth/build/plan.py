@@ -131,7 +131,7 @@ class Evaluate:
     """Held-out bytes that are scored, and how many known-item queries are made.
 
     `curation_tokens`: on how many tokens models learn that tell whether the rule helped, one pair
-    a seed, at most a quarter of the model's own; 0 leaves it out.
+    a seed; all together learn on no more than the model does. 0 leaves it out.
     """
 
     bytes: int = 1_000_000
@@ -143,7 +143,11 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Plan:
-    """All settings of `tilth build`. `transforms` and `signals` map names to their options."""
+    """All settings of `tilth build`. `transforms` and `signals` map names to their options.
+
+    A plan file adds its signals to those that are measured by default; its transforms, and the
+    conditions of its rule, take the place of the default ones, since their order matters.
+    """
 
     documents: Documents = Documents()
     transforms: dict[str, dict[str, Any]] = field(
@@ -180,11 +184,12 @@ class Plan:
                 if not isinstance(place.get(parent, {}), dict):
                     raise PlanError(f"{path!r}: {parent!r} has no parts", where="--set")
                 place = place.setdefault(parent, {})
-            place[key] = _value(value)
+            place[key] = value_of(value)
         return from_mapping(mapping, "--set")
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
+    """A value as in TOML; what is not one is plain text."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -213,6 +218,7 @@ def from_mapping(mapping: dict[str, Any], where: str) -> Plan:
     from tilth.build.plan_checks import check
 
     plan = _build(Plan, mapping, where, "")
+    plan = replace(plan, signals={**{name: {} for name in MEASURED}, **plan.signals})
     check(plan, where)
     return plan
 

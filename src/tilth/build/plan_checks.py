@@ -125,15 +125,15 @@ def _check_methods_and_rule(plan: Plan, where: str) -> None:
     from tilth.signals import SIGNALS
 
     for name, options in plan.transforms.items():
-        _method("transform", TRANSFORMS, name, options, where, f"transforms.{name}")
-    method = plan.duplicates
-    duplicates = _method(
-        "duplicates", DUPLICATES, method.method, method.options, where, "duplicates"
+        method("transform", TRANSFORMS, name, options, where, f"transforms.{name}")
+    wanted = plan.duplicates
+    duplicates = method(
+        "duplicates", DUPLICATES, wanted.method, wanted.options, where, "duplicates"
     )
     columns = {"id", "source", "position", "format", "group", "origin", *duplicates.columns}
     for name, options in plan.signals.items():
         path = f"signals.{name}"
-        columns.update(_method("signal", SIGNALS, name, options, where, path).columns)
+        columns.update(method("signal", SIGNALS, name, options, where, path).columns)
     for name, expression in rule_of(plan, where).conditions.items():
         if name == DUPLICATE:
             raise PlanError(
@@ -154,10 +154,14 @@ def rule_of(plan: Plan, where: str = "plan") -> Rule:
     return Rule({**conditions, **plan.rule.conditions}, plan.rule.keep_by)
 
 
-def _method(
-    kind: str, table: dict[str, str], name: str, options: dict[str, Any], where: str, path: str
+def method(
+    kind: str, table: dict[str, str], name: str, options: dict[str, Any], where: str, path: str = ""
 ) -> Any:
-    """The method, made once; an option has the type of its default in the constructor."""
+    """The method, made once; an option has the type of its default in the constructor.
+
+    Raises PlanError, which names `path` (the name of the method, where it is not given).
+    """
+    path = path or name
     from tilth.lookup import construct
     from tilth.lookup import load as find
 

@@ -236,10 +236,14 @@ def index(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
 def search(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
     """Search for known items, to know how good the index is."""
 
+    from tilth.retrieval.bm25 import BM25
+
     def work() -> None:
         measure.search(folder, plan, corpus, progress)
 
-    made_from = [corpus.digest, vars(plan.index), plan.evaluate.queries, plan.evaluate.seed]
+    made_from = [
+        corpus.digest, vars(plan.index), BM25.version, plan.evaluate.queries, plan.evaluate.seed,
+    ]  # fmt: skip
     step(folder, "search", made_from, ["evaluation/search"], work)
 
 

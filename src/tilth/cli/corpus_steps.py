@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,7 +20,7 @@ Settings = Annotated[
 
 
 def add(
-    folder: Annotated[str, typer.Argument(help="A new corpus folder, or one to add to.")],
+    folder: Annotated[str, typer.Argument(help="A new corpus folder, or one whose inputs grew.")],
     documents: Annotated[list[str], typer.Argument(help="Files, folders or globs.")],
     include: Annotated[list[str] | None, typer.Option(help="Only files like this glob.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="No files like this glob.")] = None,
@@ -32,6 +31,9 @@ def add(
     json: Json = False,
 ) -> None:
     """Read documents of any kind into a corpus. What cannot be read is listed, never fatal.
+
+    Name all inputs again to add to a corpus: only what changed is read, and what is not named any
+    more is dropped.
 
     Examples:
 
@@ -61,18 +63,20 @@ def transform(
 ) -> None:
     """Make a new layer from the last one; documents keep their parents and spans.
 
+    A layer that is there is made again, from the layer before it.
+
     Examples:
 
         tilth corpus transform my-corpus repair headers
 
         tilth corpus transform my-corpus passages --layer passages
     """
+    from tilth.build.plan_checks import method
     from tilth.corpus.transforms import TRANSFORMS
     from tilth.corpus.transforms.base import Chain
-    from tilth.lookup import construct
 
     options = _options(names, settings)
-    parts = [construct("transform", TRANSFORMS, name, options[name]) for name in names]
+    parts = [method("transform", TRANSFORMS, name, options[name], "--set") for name in names]
     corpus = _open(folder, workers)
     corpus.transform(parts[0] if len(parts) == 1 else Chain(parts), layer)
     _show_layers(corpus, json)
@@ -93,12 +97,12 @@ def measure(
 
         tilth corpus measure my-corpus language --workers 1
     """
+    from tilth.build.plan_checks import method
     from tilth.cli.output import emit, quantile_table
-    from tilth.lookup import construct
     from tilth.signals import SIGNALS
 
     options = _options(names, settings)
-    signals = [construct("signal", SIGNALS, name, options[name]) for name in names]
+    signals = [method("signal", SIGNALS, name, options[name], "--set") for name in names]
     corpus = _open(folder, workers)
     corpus.measure(signals)
     measured = {column for signal in signals for column in signal.columns}
@@ -109,7 +113,7 @@ def measure(
 
 def dedup(
     folder: Folder,
-    method: Annotated[str, typer.Option(help="near or exact.")] = "near",
+    name: Annotated[str, typer.Option("--method", help="near or exact.")] = "near",
     settings: Settings = None,
     limit: Annotated[int, typer.Option(min=0, help="How many of the largest families.")] = 10,
     workers: Workers = 0,
@@ -123,12 +127,13 @@ def dedup(
 
         tilth corpus dedup my-corpus --method near --set threshold=0.9
     """
+    from tilth.build.plan_checks import method
     from tilth.cli.output import emit, info, table
     from tilth.corpus.duplicates import DUPLICATES
     from tilth.corpus.families import largest_families
-    from tilth.lookup import construct
 
-    made = construct("duplicates", DUPLICATES, method, _options([method], settings)[method])
+    options = _options([name], settings)[name]
+    made = method("duplicates", DUPLICATES, name, options, "--set")
     corpus = _open(folder, workers)
     corpus.find_duplicates(made)
     found = largest_families(corpus, limit)
@@ -176,11 +181,12 @@ def select(
 
     from tilth.cli.output import emit, info, table
     from tilth.corpus.near_threshold import last_rule, near_thresholds
+    from tilth.corpus.outcomes import current
     from tilth.corpus.rules import Rule
 
     corpus = _open(folder, 1)
     wanted = _conditions(conditions or (), sets or ())
-    before = corpus.decisions()
+    before = current(corpus.decisions)
     rule = Rule(wanted, keep_by or _longest(corpus)) if wanted else last_rule(corpus)
     if not wanted and keep_by:
         rule = Rule(rule.conditions, keep_by)
@@ -215,6 +221,8 @@ def _longest(corpus: Corpus) -> str:
 
 def _conditions(conditions: Sequence[str], sets: Sequence[str]) -> dict[str, str]:
     """Named conditions; an expression without a name is called as it reads."""
+    from tilth.errors import UsageError
+
     result: dict[str, str] = {}
     if sets:
         from tilth.signals.rule_sets import conditions_of
@@ -222,12 +230,18 @@ def _conditions(conditions: Sequence[str], sets: Sequence[str]) -> dict[str, str
         result = conditions_of(sets)
     for text in conditions:
         name, colon, expression = text.partition(": ")
-        result[name.strip() if colon else text] = expression if colon else text
+        # A colon inside a text of the expression is none behind a name.
+        named = colon and not set(name) & set("'\"=<>()")
+        key = name.strip() if named else text
+        if key in result:
+            raise UsageError(f"there are two conditions {key!r}", where="--where")
+        result[key] = expression if named else text
     return result
 
 
 def _options(names: Sequence[str], settings: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """Options of each method from `option=value` (of all named) and `NAME.option=value`."""
+    from tilth.build.plan import value_of
     from tilth.errors import UsageError, nearest
 
     result: dict[str, dict[str, Any]] = {name: {} for name in names}
@@ -241,16 +255,8 @@ def _options(names: Sequence[str], settings: Sequence[str] | None) -> dict[str, 
                 f"{method!r} is not used here", where="--set", hint=nearest(method, result)
             )
         for name in [method] if dot else names:
-            result[name][option if dot else path] = _value(value)
+            result[name][option if dot else path] = value_of(value)
     return result
-
-
-def _value(text: str) -> Any:
-    """A value as in TOML; what is not one is plain text."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
 
 
 def _open(folder: str, workers: int, new: bool = False) -> Corpus:

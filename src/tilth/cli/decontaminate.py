@@ -86,20 +86,9 @@ def decontaminate(
 def read_items(given: str, columns: Sequence[str]) -> list[str]:
     """One text a row: the columns joined by line breaks, or every text on its own."""
     from tilth.errors import DataError
-    from tilth.signals.evaluation_sets import read_texts
+    from tilth.signals.evaluation_sets import read_joined, read_texts
 
-    if not columns:
-        items = list(read_texts(given))
-    else:
-        # The head of a CSV file comes as a row, since it may be one.
-        parts = [
-            [text for text in read_texts(given, [column]) if text != column] for column in columns
-        ]
-        if len(set(map(len, parts))) > 1:
-            raise DataError(
-                f"not every row has a text in each of {', '.join(columns)}", where=given
-            )
-        items = ["\n".join(row) for row in zip(*parts)]
+    items = list(read_joined(given, columns) if columns else read_texts(given))
     if not items:
         raise DataError("holds no text", where=given)
     return items

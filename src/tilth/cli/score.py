@@ -55,6 +55,10 @@ def threshold(
         raise UsageError("say one of --budget, --precision and --two-hills")
     if bool(labels) != (precision > 0):
         raise UsageError("--precision and --labels belong together")
+    if unit != "documents" and not budget:
+        raise UsageError("--unit belongs to --budget")
+    if good != "good" and not labels:
+        raise UsageError("--good belongs to --labels")
     corpus = open_corpus(folder)
     values = numbers(corpus, column)
     direction = side(corpus, column, keep)
@@ -149,7 +153,9 @@ def numbers(corpus: Corpus, column: str) -> Any:
 
     table = corpus.columns()
     known = [
-        f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)
+        f.name
+        for f in table.schema
+        if (pa.types.is_integer(f.type) or pa.types.is_floating(f.type)) and f.name != "position"
     ]
     if column not in known:
         hint = nearest(column, known)
@@ -167,7 +173,7 @@ def side(corpus: Corpus, column: str, keep: str) -> int:
             raise UsageError(f"--keep is high or low, not {keep!r}")
         return 1 if keep == "high" else -1
     found = 0
-    for signal in sorted((corpus.layer_folder(None) / "signals").iterdir()):
+    for signal in sorted((corpus.layer_folder(None) / "signals").glob("*")):
         found = ((read_manifest(signal) or {}).get("columns") or {}).get(column, found)
     if not found:
         raise UsageError(f"neither side of {column} is better by itself", hint="--keep high or low")

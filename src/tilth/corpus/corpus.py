@@ -91,7 +91,7 @@ class Corpus:
     def add(self, inputs: Sequence[str | Path], **options: Any) -> None:
         """Read files and folders to the first layer; see `documents.inputs.plan` for options.
 
-        Called again with more files, it reads only blocks that changed.
+        Called again, it reads only blocks that changed; what is not named again is dropped.
         """
         units, problems = plan(inputs, progress=self.progress, **options)
         self.add_units(units, problems)
@@ -116,7 +116,8 @@ class Corpus:
     ) -> None:
         """A new layer made from the last one (or from `source`)."""
         if source is None:
-            before = [name for name in self.layers if name != layer]
+            known = self.layers
+            before = known[: known.index(layer)] if layer in known else known
             source = before[-1] if before else None
         first = self.layer_folder(source)
         seen = Again(lambda: (batch for _, batch in self.batches(layer=first.name)))
@@ -372,8 +373,11 @@ class Corpus:
         """Quantiles of every measured number of a layer."""
         folder = self.layer_folder(layer)
         result: dict[str, dict[str, float | None]] = {}
+        order = require_manifest(folder)["order"]
         for entry in self._latest(folder.name, "measure"):
-            result.update(layers.read_quantiles(folder / "signals" / entry["made_by"]))
+            signal = folder / "signals" / entry["made_by"]
+            if require_manifest(signal)["order"] == order:
+                result.update(layers.read_quantiles(signal))
         return result
 
     def drop_others(self) -> None:

@@ -21,7 +21,7 @@ Key = tuple[str, str, str]
 
 
 # Of these steps the last one on a layer counts, whatever was applied.
-SINGLE = ("duplicates",)
+SINGLE = ("duplicates", "transform")
 
 
 def key_of(entry: dict[str, Any]) -> Key:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from tilth.corpus.blocks import read_table, require_manifest
@@ -92,8 +94,16 @@ def outcomes(corpus: Corpus, *, target: str | None = None, dropped: bool = False
     return sorted(result, key=lambda d: (d.source, d.position, d.id))
 
 
+def current(read: Callable[[], pa.Table | None]) -> pa.Table | None:
+    """What `read` gives, or None where it was decided on an earlier state of the layer."""
+    try:
+        return read()
+    except UsageError:
+        return None
+
+
 def stats(corpus: Corpus) -> dict[str, Any]:
-    """Counts by layer, by reason, by problem; a JSON value."""
+    """Counts by layer, by reason, by problem; a JSON value. Without decisions that are outdated."""
     result: dict[str, Any] = {"layers": {}, "problems": {}, "reasons": {}}
     for layer in corpus.layers:
         manifest = require_manifest(corpus.layer_folder(layer))
@@ -105,7 +115,7 @@ def stats(corpus: Corpus) -> dict[str, Any]:
         }
     for problem in corpus.problems():
         result["problems"][problem.reason] = result["problems"].get(problem.reason, 0) + 1
-    decisions = corpus.decisions()
+    decisions = current(corpus.decisions)
     if decisions is not None:
         result["kept"] = int(pc.sum(decisions.column("kept")).as_py() or 0)
         result["dropped"] = decisions.num_rows - result["kept"]
@@ -114,7 +124,7 @@ def stats(corpus: Corpus) -> dict[str, Any]:
             for entry in counts.to_pylist():
                 name = entry["values"] + (" (unknown)" if column == "unknown" else "")
                 result["reasons"][name] = entry["counts"]
-    splits = corpus.splits()
+    splits = current(corpus.splits)
     if splits is not None:
         counts = pc.value_counts(splits.column("split")).to_pylist()
         result["splits"] = {entry["values"]: entry["counts"] for entry in counts}

@@ -306,8 +306,9 @@ def _languages(columns: pa.Table, kept: np.ndarray | None) -> dict[str, Any] | N
     order = sorted(range(len(found)), key=lambda n: (-documents[n], found[n]))
     low = None
     if "language_confidence" in columns.column_names:
-        confidence = pc.fill_null(columns.column("language_confidence"), 0.0).to_numpy()
-        unsure = confidence < LOW_CONFIDENCE
+        # A document without a language has no confidence in one either.
+        below = pc.less(columns.column("language_confidence"), LOW_CONFIDENCE)
+        unsure = _booleans(pc.fill_null(below, False))
         low = {
             "below": LOW_CONFIDENCE,
             "documents": int(unsure.sum()),

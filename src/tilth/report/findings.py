@@ -22,6 +22,7 @@ from tilth.report.wording import (
 FEW_DOCUMENTS = 1000
 FEW_HELD_OUT = 20
 FEW_QUERIES = 50
+FEW_PAIRS = 5
 LOW_RECALL = 0.5
 WIDE_INTERVAL = 0.2
 TOKENS_PER_PARAMETER = 2
@@ -136,6 +137,8 @@ def _curation(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
     if seeds:
         sentence += f", {count(seeds, 'pair')} of trainings"
     weak = [] if low is not None else ["the difference comes without an interval."]
+    if seeds and seeds < FEW_PAIRS:
+        weak.append(f"fewer than {FEW_PAIRS} pairs: others may differ by more than the interval.")
     documents = number(curation.get("held_out_documents"))
     if documents is not None and documents < FEW_HELD_OUT:
         weak.append(

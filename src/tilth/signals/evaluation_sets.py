@@ -60,6 +60,30 @@ def read_texts(given: str, fields: Sequence[str] = ()) -> Iterator[str]:
         raise DataError(f"no row has a column {sorted(missing)[0]!r}", where=given)
 
 
+def read_joined(given: str, fields: Sequence[str]) -> Iterator[str]:
+    """One text a row of the tables: its `fields`, joined by line breaks; the head of a CSV is none.
+
+    Raises DataError where a row lacks one of them, or a file cannot be read.
+    """
+    place = _place(given)
+    files = [place] if place.is_file() else sorted(f for f in place.rglob("*") if f.is_file())
+    for file in files:
+        if _suffix(file) not in TABLES:
+            continue
+        head = _suffix(file) in (".csv", ".tsv")
+        try:
+            for number, row in enumerate(_rows(file)):
+                if head and number == 0:
+                    continue
+                values = [row.get(key) if isinstance(row, dict) else None for key in fields]
+                if not all(isinstance(value, str) for value in values):
+                    what = f"row {number} has no text in each of {', '.join(fields)}"
+                    raise DataError(what, where=str(file))
+                yield "\n".join(map(str, values))
+        except (OSError, EOFError, zlib.error, ValueError, csv.Error) as error:
+            raise DataError(f"cannot be read: {error}", where=str(file)) from None
+
+
 def _is_named(given: str) -> bool:
     return given in SETS and not Path(given).exists()
 

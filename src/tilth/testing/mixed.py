@@ -14,6 +14,7 @@ SMALL_PLAN = [
     "tokens.vocabulary=400",
     "evaluate.queries=20",
     "evaluate.bytes=20000",
+    "evaluate.curation_seeds=1",
     "split.share=0.15",
     "documents.block_bytes=20000",
 ]
