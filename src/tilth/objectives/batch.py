@@ -80,6 +80,9 @@ class Objective(Protocol):
     `length` is how many tokens one row consumes of a budget. `prepare` is pure: the same documents
     and draws give the same rows. `loss` asks the model for logits or hidden states, never for a
     loss, and returns a sum: the loop divides by the targets of the whole accumulated batch.
+
+    An objective may have `modules: Mapping[str, torch.nn.Module]`: parts of its own that are
+    trained along with the model and stored in checkpoints as `objective.NAME.` (see `own_modules`).
     """
 
     name: str
@@ -91,3 +94,8 @@ class Objective(Protocol):
     def prepare(self, documents: TokenDocuments, rng: Draws) -> Batch: ...
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> Loss: ...
+
+
+def own_modules(objective: Objective) -> Mapping[str, torch.nn.Module]:
+    """The parts of its own that an objective trains along with the model; none for most."""
+    return getattr(objective, "modules", {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -46,13 +46,18 @@ class TokenSource(Protocol):
 
 @dataclass
 class TokenDocuments:
-    """Documents in memory: ids, one integer array each, and the UTF-8 bytes of their texts."""
+    """Documents in memory: ids, one integer array each, and the UTF-8 bytes of their texts.
+
+    `extra`: name -> a list with one entry a document (labels, choices, prompts), which goes along
+    where documents are chosen; what it holds is between the reader of the data and the objective.
+    """
 
     ids: list[str]
     tokens: list[np.ndarray]
     vocabulary: int
     end: int = 0
     sizes: list[int] = field(default_factory=list)
+    extra: dict[str, list[Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, ids: Sequence[str], texts: Sequence[str], tokenizer: Tokenizer) -> TokenDocuments:
@@ -87,4 +92,5 @@ class TokenDocuments:
             self.vocabulary,
             self.end,
             [self.sizes[n] for n in chosen] if self.sizes else [],
+            {name: [values[n] for n in chosen] for name, values in self.extra.items()},
         )
