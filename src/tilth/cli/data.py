@@ -30,7 +30,7 @@ def data(
     if name:
         known, opened = named(name), open_set(name)
         value = {"name": name, **dataclasses.asdict(known), "path": str(find_set(name).path)}
-        if known.kind != "corpus":
+        if known.kind not in ("corpus", "files"):
             value["rows"] = opened.table.num_rows
             value["splits"] = opened.splits()
             value["labels"] = opened.labels

@@ -1,31 +1,15 @@
 """The table of named data sets: what, licence, public address, digest. Only literals.
 
 The digest is `sets.digest_path` of the folder. A licence is as the source states it; `not stated`
-where the source repository says nothing. Sets for non-commercial use say so.
+where the source repository says nothing. Sets for non-commercial use say so. Labelled sets of the
+papers, and corpora beside them, lie in `named_labelled`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from tilth.data.named_labelled import LABELLED
+from tilth.data.named_set import GITHUB, NamedSet
 
-
-@dataclass(frozen=True)
-class NamedSet:
-    """A line of the table. `file`: below the folder, where not all of it is read. `options`: for
-    the reader of its kind."""
-
-    kind: str
-    what: str
-    licence: str
-    address: str
-    digest: str
-    file: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-GITHUB = "https://github.com/"
 LUPPAR = GITHUB + "fabianobie/luppar/tree/9abddd4af4e3/data/"
 RESEARCH = "not stated (public research collection)"
 
@@ -138,4 +122,5 @@ SETS: dict[str, NamedSet] = {
         file="terms.parquet",
         options={"text": "markdown", "label": "document", "group": "service"},
     ),
+    **LABELLED,
 }

@@ -8,7 +8,7 @@ the cache; nothing is downloaded.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,6 +40,7 @@ class SetPath:
     licence: str
     address: str
     digest: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -65,7 +66,7 @@ class SetPath:
             corpus = Corpus(folder)
             yield from corpus.documents(kept=None if corpus.decisions() is None else True)
             return
-        units, unread = plan(self.path, **options)
+        units, unread = plan(self.path, **{**self.options, **options})
         problems += unread
         for unit in units:
             for found in read_unit(unit):
@@ -90,7 +91,7 @@ def find_set(name: str, *, verify: bool = True) -> SetPath:
     """
     known = named(name)
     for folder in data_folders():
-        path = folder / name
+        path = folder / (known.folder or name)
         if not path.is_dir():
             continue
         if verify and digest_path(path) != known.digest:
@@ -107,16 +108,21 @@ def find_set(name: str, *, verify: bool = True) -> SetPath:
 
 
 def open_set(name: str) -> SetPath | Task:
-    """A named set: a Task, or for a corpus its path."""
-    from tilth.data import readers
+    """A named set: a Task, or for a corpus, and for files that a system reads itself, its path."""
+    from tilth.data import labelled, readers
 
     place = find_set(name)
     known = named(name)
-    if known.kind == "corpus":
-        return place
-    reader = readers.read_beir if known.kind == "rank" else readers.read_classify
     path = place.path / known.file if known.file else place.path
-    return reader(path, name=name, licence=known.licence, **known.options)
+    if known.kind in ("corpus", "files"):
+        return replace(place, path=path, options=known.options)
+    said = {"name": name, "licence": known.licence, **known.options}
+    if known.kind == "rank":
+        return readers.read_beir(path, **said)
+    if known.kind == "classify" and not known.files and "columns" not in said:
+        return readers.read_classify(path, **said)
+    given = {split: place.path / file for split, file in known.files.items()} or path
+    return labelled.read_task(given, known.kind, **said)
 
 
 def open_data(given: str, kind: str, columns: Mapping[str, str] | None = None) -> SetPath | Task:
@@ -125,9 +131,8 @@ def open_data(given: str, kind: str, columns: Mapping[str, str] | None = None) -
     `columns`: wanted column -> column of the file. Raises UsageError, in one line that shows the
     columns expected, where it is of another kind.
     """
-    from tilth.data import readers
+    from tilth.data import labelled, readers
 
-    names: dict[str, Any] = dict(columns or {})
     path = Path(given)
     if given in SETS and not path.exists():
         if SETS[given].kind != kind:
@@ -140,10 +145,10 @@ def open_data(given: str, kind: str, columns: Mapping[str, str] | None = None) -
         found = _corpus_digest(path)
         return SetPath(path.resolve().name, path, kind, "not stated", "", found)
     try:
-        if kind == "classify":
-            return readers.read_classify(path, **names)
         if kind == "rank":
             return readers.read_beir(path)
+        if labelled.columns_of(kind):
+            return labelled.read_task(path, kind, columns)
     except DataError as error:
         raise UsageError(error.what, where=error.where, hint=expected(kind)) from None
     raise UsageError(f"data of kind {kind} cannot be given", hint=expected(kind))
@@ -151,11 +156,21 @@ def open_data(given: str, kind: str, columns: Mapping[str, str] | None = None) -
 
 def expected(kind: str) -> str:
     """What `--data` takes for a kind, in one line."""
+    table = "it takes CSV, TSV, JSON, JSONL or Parquet with columns "
+    more = ", and if there are any id, group, split; other names: --set data.{}=COLUMN"
     shapes: dict[str, str] = {
         "none": "it takes no data",
         "corpus": "it takes a file or folder of documents",
-        "classify": "it takes CSV, TSV, JSONL or Parquet with columns text, label, and if there "
-        "are any id, group, split; other names: --set data.text=COLUMN",
+        "classify": f"{table}text, label{more.format('text')}",
+        "multilabel": f"{table}text, labels (a list, or values parted by |){more.format('labels')}",
+        "tag": "it takes CoNLL (a token and its tag a line, a blank line after a sentence), or "
+        f"a table with columns tokens, tags (lists){more.format('tags')}",
+        "choose": f"{table}text, choices (a list), answer (number from 0, letter or text)"
+        + more.format("choices"),
+        "pair": f"{table}text, other, label{more.format('other')}",
+        "bag": f"{table}texts (a list), label{more.format('texts')}",
+        "generate": f"{table}messages (role, content), or prompt, answer{more.format('prompt')}",
+        "regress": f"{table}text, target (a number), for pairs other{more.format('target')}",
         "rank": "it takes a BEIR folder: corpus.jsonl (_id, title, text), queries.jsonl (_id, "
         "text), qrels.tsv (query-id, corpus-id, score)",
     }

@@ -8,6 +8,7 @@ under near-duplicates give the column of duplicate clusters as the group.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,17 +21,40 @@ from tilth.documents.document import Problem
 from tilth.errors import DataError, UsageError, nearest
 from tilth.store.digest import digest, digest_value
 
-# Each kind's columns, in the order of the table. `group` may repeat the id; `split` may be empty.
+# Each kind's columns, in the order of the table, beside `id`, `group` and `split`, which all but
+# `rank` have. `group` may repeat the id; `split` may be empty.
+FIELDS: dict[str, dict[str, str]] = {
+    "classify": {"text": "string", "label": "string"},
+    "multilabel": {"text": "string", "labels": "strings"},
+    "tag": {"tokens": "strings", "tags": "strings"},
+    "choose": {"text": "string", "choices": "strings", "answer": "int64"},
+    "pair": {"text": "string", "other": "string", "label": "string"},
+    "bag": {"texts": "strings", "label": "string"},
+    "generate": {"messages": "messages"},
+    "regress": {"text": "string", "other": "string", "target": "float64"},
+}
 KINDS: dict[str, dict[str, str]] = {
-    "classify": {
-        "id": "string", "text": "string", "label": "string", "group": "string", "split": "string",
-    },
+    **{kind: {"id": "string", **fields, "group": "string", "split": "string"}
+       for kind, fields in FIELDS.items()},
     "rank": {"query": "string", "document": "string", "gain": "int64", "split": "string"},
 }  # fmt: skip
 # What a user's own file must hold; the reader fills in the others.
-REQUIRED = {"classify": ("text", "label"), "rank": ("query", "document", "gain")}
-METRICS = {"classify": "accuracy", "rank": "nDCG@10"}
-TYPES = {"string": pa.large_string(), "int64": pa.int64()}
+REQUIRED = {kind: tuple(fields) for kind, fields in FIELDS.items()} | {
+    "regress": ("text", "target"),
+    "rank": ("query", "document", "gain"),
+}
+METRICS = {
+    "classify": "accuracy", "multilabel": "micro F1", "tag": "entity F1", "choose": "accuracy",
+    "pair": "accuracy", "bag": "AUC", "generate": "exact match", "regress": "Pearson",
+    "rank": "nDCG@10",
+}  # fmt: skip
+TYPES = {
+    "string": pa.large_string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "strings": pa.list_(pa.large_string()),
+    "messages": pa.list_(pa.struct([("role", pa.large_string()), ("content", pa.large_string())])),
+}
 
 
 def schema(kind: str) -> pa.Schema:
@@ -112,8 +136,21 @@ class Task:
 
     @property
     def labels(self) -> list[str]:
-        """The labels of a `classify` task, sorted; empty for other kinds."""
-        return sorted(set(self.table["label"].to_pylist())) if self.kind == "classify" else []
+        """The labels (tags of a `tag` task) that occur, sorted; empty for kinds without labels."""
+        for column in ("label", "labels", "tags"):
+            if column in KINDS[self.kind]:
+                values = self.table[column].to_pylist()
+                return sorted(set(values if column == "label" else itertools.chain(*values)))
+        return []
+
+    def texts(self) -> list[str]:
+        """All text of each row in one string, to learn a language from; a `rank` task has none."""
+        if self.kind == "rank":
+            raise UsageError("a rank task has no texts of its own", where=self.name)
+        return [
+            _all_text(dict(zip(self.table.column_names, row)))
+            for row in zip(*(column.to_pylist() for column in self.table.columns))
+        ]
 
     def splits(self) -> dict[str, int]:
         """Rows of each split; rows that are in none are under the empty name."""
@@ -140,6 +177,15 @@ class Task:
         for row in self.table.to_pylist():
             found.setdefault(row["query"], {})[row["document"]] = row["gain"]
         return found
+
+
+def _all_text(row: Mapping) -> str:
+    if "tokens" in row:
+        return " ".join(row["tokens"])
+    if "messages" in row:
+        return "\n".join(message["content"] for message in row["messages"])
+    parts = [row.get("text", ""), row.get("other", ""), *row.get("choices", [])]
+    return "\n".join(part for part in [*parts, *row.get("texts", [])] if part)
 
 
 def split_by_group(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tilth.data.labelled import columns_of
 from tilth.data.sets import expected, open_data
 from tilth.errors import UsageError, nearest
 from tilth.evaluation.card import SCALES, Card
@@ -61,7 +62,7 @@ def open_given_data(card: Card, given: str, columns: Mapping[str, str]) -> Any:
         return None
     if card.data_kind == "none":
         raise UsageError(f"system {card.slug!r} takes no data", where="--data")
-    known = ("text", "label", "id", "group", "split") if card.data_kind == "classify" else ()
+    known = columns_of(card.data_kind)
     for column in columns:
         if column not in known:
             raise UsageError(
