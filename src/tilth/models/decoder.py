@@ -16,12 +16,11 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tilth.errors import DamagedError, DataError, UsageError
-from tilth.models.safetensors_header import check_header
-from tilth.store.manifest import NAME, read_manifest, verify, write_manifest
-from tilth.store.write import read_json, write_bytes, write_json, write_text
+from tilth.errors import UsageError
+from tilth.models.folder import WEIGHTS as WEIGHTS
+from tilth.models.folder import load_model, save_model
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 HEAD = 32
 WIDTH_PER_LAYER = 32
 ERROR_WEIGHT = 4
-WEIGHTS = "model.safetensors"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 
 
@@ -135,113 +132,14 @@ def flops_per_token(model: PreTrainedModel, context: int) -> int:
 def save(
     model: PreTrainedModel, folder: str | Path, tokenizer_folder: str | Path | None = None
 ) -> None:
-    """A Hugging Face folder, its manifest last; the same weights give the same bytes.
-
-    With `tokenizer_folder` the tokenizer's files are copied beside the weights.
-    """
-    from safetensors.torch import save as to_bytes
-
-    folder = Path(folder)
-    (folder / NAME).unlink(missing_ok=True)
-    config = model.config.to_diff_dict()
-    config.pop("_name_or_path", None)
-    config["architectures"] = [type(model).__name__]
-    config["dtype"] = str(model.dtype).removeprefix("torch.")
-    write_json(folder / "config.json", config)
-    generation = model.generation_config.to_diff_dict() if model.generation_config else {}
-    public = {key: value for key, value in generation.items() if not key.startswith("_")}
-    write_json(folder / "generation_config.json", public)
-    write_bytes(folder / WEIGHTS, to_bytes(_own_tensors(model), metadata={"format": "pt"}))
-    write_text(folder / "README.md", _card(model))
-    files = ["config.json", "generation_config.json", WEIGHTS, "README.md"]
-    if tokenizer_folder is not None:
-        for name in TOKENIZER_FILES:
-            write_bytes(folder / name, (Path(tokenizer_folder) / name).read_bytes())
-            files.append(name)
-    write_manifest(folder, files, kind="model", parameters=count_parameters(model))
-
-
-def _own_tensors(model: PreTrainedModel) -> dict[str, Any]:
-    """The state, each tied tensor once, under the first of its names."""
-    tensors: dict[str, Any] = {}
-    seen = set()
-    for name, tensor in model.state_dict().items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if tensor.numel() and place in seen:
-            continue
-        seen.add(place)
-        tensors[name] = tensor.detach().cpu().contiguous()
-    return tensors
-
-
-def _card(model: PreTrainedModel) -> str:
-    config = model.config
-    return (
-        "---\nlibrary_name: transformers\npipeline_tag: text-generation\n---\n"
-        f"# A {config.model_type} model trained with tilth\n\n"
-        f"- parameters: {count_parameters(model):,}\n"
-        f"- layers: {config.num_hidden_layers}, width: {config.hidden_size}\n"
-        f"- context: {config.max_position_embeddings:,} tokens\n"
-        f"- vocabulary: {config.vocab_size:,}\n\n"
-        "Data, licences, evaluation and limits: not stated yet. Do not publish before they are.\n"
-    )
+    """A Hugging Face folder, its manifest last; see `folder.save_model`."""
+    save_model(model, folder, tokenizer_folder)
 
 
 def load(folder: str | Path) -> PreTrainedModel:
     """The causal language model in a folder, for use (not in training mode).
 
-    A folder with a manifest is verified byte by byte; every safetensors header is checked before
-    anything is allocated; pickled weights and code in the folder are refused, nothing is fetched.
-    Raises DataError where there is no such model, DamagedError where files do not agree.
+    Raises DataError where there is no such model, DamagedError where files do not agree; see
+    `folder.load_model`.
     """
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise DataError("holds no model: there is no config.json", where=str(folder))
-    if read_manifest(folder) is not None:
-        verify(folder)
-    for path in _weight_files(folder):
-        check_header(path)
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model, found = AutoModelForCausalLM.from_pretrained(
-            str(folder),
-            output_loading_info=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-        )
-    except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()
-        raise DamagedError(
-            f"cannot be loaded as a causal language model: {reason[0] if reason else error!r}",
-            where=str(folder),
-        ) from None
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-    if missing := sorted(found["missing_keys"]):
-        raise DamagedError(f"has no weights for {missing[0]}", where=str(folder))
-    return model.eval()
-
-
-def _weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, those that an index names among them."""
-    names = {path.name for path in folder.glob("*.safetensors")}
-    index = folder / f"{WEIGHTS}.index.json"
-    if index.is_file():
-        names |= set(read_json(index).get("weight_map", {}).values())
-    if not names:
-        raise DataError(
-            "holds no safetensors file; pickled weights are never read", where=str(folder)
-        )
-    for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise DamagedError(f"names {name!r} as weights", where=str(index))
-        if not (folder / name).is_file():
-            raise DamagedError("is missing", where=str(folder / name))
-    return [folder / name for name in sorted(names)]
+    return load_model(folder, "causal")

@@ -12,7 +12,7 @@ any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 # Stands before, between and after documents. Never made from a user's text: where the letters
 # occur in a text they are encoded as letters.
 END = "<|end|>"
+# What ends a document for tokenizers of other families, in the order in which they are looked for.
+ENDS = (END, "<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "[SEP]")
+# For models that need them; a tokenizer has them where `train` was given them as `special`.
+PAD, MASK = "<|pad|>", "<|mask|>"
 BYTES = 256
 FILES = ("tokenizer.json", "tokenizer_config.json")
 
@@ -36,8 +40,11 @@ def train(
     *,
     single_digits: bool = False,
     minimum_frequency: int = 2,
+    special: Sequence[str] = (),
 ) -> Tokenizer:
     """A tokenizer learned from texts, with id 0 for the end of a document.
+
+    `special`: more tokens that no text gives, at the ids 1, 2, ..., such as (PAD, MASK).
 
     `vocabulary` counts everything: the end token, 256 bytes, merges; where the texts hold fewer
     pairs that occur `minimum_frequency` times it becomes smaller (see `get_vocab_size`).
@@ -46,10 +53,11 @@ def train(
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-    if vocabulary < BYTES + 1:
+    names = [END, *special]
+    if vocabulary < BYTES + len(names):
         raise UsageError(
-            f"a vocabulary of {vocabulary:,} does not hold the {BYTES} bytes and {END}",
-            hint=f"at least {BYTES + 1}",
+            f"a vocabulary of {vocabulary:,} does not hold the {BYTES} bytes and {' '.join(names)}",
+            hint=f"at least {BYTES + len(names)}",
         )
     tokenizer = Tokenizer(models.BPE())
     cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
@@ -60,7 +68,7 @@ def train(
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         min_frequency=minimum_frequency,
-        special_tokens=[END],
+        special_tokens=names,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -70,11 +78,11 @@ def train(
 
 
 def end_id(tokenizer: Tokenizer) -> int:
-    """The id of the end-of-document token. Raises DataError where the tokenizer has none."""
-    found = tokenizer.token_to_id(END)
-    if found is None:
-        raise DataError(f"the tokenizer has no token {END}")
-    return int(found)
+    """The id of the end-of-document token, one of the `ENDS`. DataError where there is none."""
+    for name in ENDS:
+        if (found := tokenizer.token_to_id(name)) is not None:
+            return int(found)
+    raise DataError(f"the tokenizer has no token {END}", hint="nor one of " + ", ".join(ENDS[1:]))
 
 
 def encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
@@ -109,6 +117,9 @@ def save(tokenizer: Tokenizer, folder: str | Path) -> None:
         "clean_up_tokenization_spaces": False,
         "split_special_tokens": True,
     }
+    for key, token in (("pad_token", PAD), ("mask_token", MASK)):
+        if tokenizer.token_to_id(token) is not None:
+            settings[key] = token
     write_json(folder / FILES[1], settings)
     write_manifest(folder, FILES, kind="tokenizer", vocabulary=tokenizer.get_vocab_size())
 

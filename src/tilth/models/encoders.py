@@ -1,0 +1,141 @@
+"""Encoders from one size dial: Bert, Roberta and Electra with the language model's head.
+
+- `bert`: Devlin et al. (2019), `BertForMaskedLM`.
+- `roberta`: Liu et al. (2019), `RobertaForMaskedLM`; one segment type, positions counted from the
+  padding id on.
+- `electra`: Clark et al. (2020), `ElectraForPreTraining`: one logit a token, replaced or not.
+- `electra-generator`: the small masked model that replaces the tokens.
+
+Post-norm, learned positions, GELU, heads of 32 dimensions, inner width 4 times the width, input and
+output embeddings tied. One dial: `size`, about the number of parameters, embeddings counted once;
+widths are multiples of 32 and width and depth are chosen as `decoder.shape_of` does. The classes
+are `transformers`' own, so every head there is can be put on what is saved.
+
+Dropout is 0 here where the papers have 0.1: a micro model that sees its text once or twice learns
+too little as it is. For fine-tuning set it when loading:
+`load_model(folder, "classify", hidden_dropout_prob=0.1)`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from tilth.errors import UsageError, nearest
+from tilth.models.decoder import ERROR_WEIGHT, HEAD, WIDTH_PER_LAYER, parse_size
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+KINDS = ("bert", "roberta", "electra", "electra-generator")
+
+
+def parameters_of(kind: str, width: int, layers: int, vocabulary: int, context: int) -> int:
+    """Embeddings (V + positions + types) d, l (12 d^2 + 13 d), and the head of the kind."""
+    positions = context + 2 if kind == "roberta" else context
+    types = 1 if kind == "roberta" else 2
+    embeddings = (vocabulary + positions + types + 2) * width
+    transform = width**2 + 3 * width
+    head = transform - 2 * width + width + 1 if kind == "electra" else transform + vocabulary
+    return embeddings + layers * (12 * width**2 + 13 * width) + head
+
+
+def shape_of(size: str | int, kind: str, vocabulary: int, context: int) -> tuple[int, int]:
+    """(width, layers) for a size. UsageError where none comes within a quarter of it."""
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind of encoder {kind!r}", hint=nearest(kind, KINDS))
+    target = parse_size(size)
+    shapes = []
+    width = HEAD
+    while width == HEAD or parameters_of(kind, width, 1, vocabulary, context) <= 1.25 * target:
+        none = parameters_of(kind, width, 0, vocabulary, context)
+        layers = max(1, round((target - none) / (12 * width**2 + 13 * width)))
+        error = abs(parameters_of(kind, width, layers, vocabulary, context) / target - 1)
+        ratio = abs(math.log(width / (WIDTH_PER_LAYER * layers)))
+        shapes.append((error > 0.25, ratio + ERROR_WEIGHT * error, width, layers))
+        width += HEAD
+    too_far, _, width, layers = min(shapes)
+    if too_far:
+        found = parameters_of(kind, width, layers, vocabulary, context)
+        raise UsageError(
+            f"no {kind} with a vocabulary of {vocabulary:,} has about {target:,} parameters",
+            hint=f"the nearest has {found:,}",
+        )
+    return width, layers
+
+
+def build_encoder(
+    size: str | int = "1m",
+    *,
+    vocabulary: int,
+    context: int = 128,
+    kind: str = "bert",
+    seed: int = 0,
+    end: int = 0,
+    pad: int | None = None,
+    dropout: float = 0.0,
+) -> PreTrainedModel:
+    """An encoder with random weights, in float32; the same seed gives the same weights.
+
+    `context`: positions. `end` begins and separates; `pad` is the id of padding: it must stand for
+    no text, because its embedding stays zero (Roberta needs one: 1 where none is given).
+    """
+    width, layers = shape_of(size, kind, vocabulary, context)
+    return build_shape(
+        width, layers, vocabulary=vocabulary, context=context, kind=kind, seed=seed, end=end,
+        pad=pad, dropout=dropout,
+    )  # fmt: skip
+
+
+def build_shape(
+    width: int,
+    layers: int,
+    *,
+    vocabulary: int,
+    context: int = 128,
+    kind: str = "bert",
+    seed: int = 0,
+    end: int = 0,
+    pad: int | None = None,
+    dropout: float = 0.0,
+) -> PreTrainedModel:
+    """As `build_encoder`, by width (a multiple of 32) and layers, for pairs of like shape."""
+    import torch
+    import transformers
+
+    if kind not in KINDS:
+        raise UsageError(f"there is no kind of encoder {kind!r}", hint=nearest(kind, KINDS))
+    if width % HEAD or width <= 0 or layers < 1:
+        raise UsageError(f"a width is a multiple of {HEAD} and there is at least one layer")
+    settings: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // HEAD,
+        "intermediate_size": 4 * width,
+        "max_position_embeddings": context,
+        "hidden_dropout_prob": dropout,
+        "attention_probs_dropout_prob": dropout,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": pad,
+    }
+    if kind == "roberta":
+        start = 1 if pad is None else pad
+        settings |= {"pad_token_id": start, "max_position_embeddings": context + start + 1}
+        settings["type_vocab_size"] = 1
+        maker, model_class = transformers.RobertaConfig, transformers.RobertaForMaskedLM
+    elif kind == "bert":
+        maker, model_class = transformers.BertConfig, transformers.BertForMaskedLM
+    else:
+        settings["embedding_size"] = width
+        maker = transformers.ElectraConfig
+        model_class = (
+            transformers.ElectraForPreTraining
+            if kind == "electra"
+            else transformers.ElectraForMaskedLM
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = model_class(maker(**settings))
+    return model.eval()
