@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tilth.errors import DamagedError, DataError, UsageError
 from tilth.lookup import construct
-from tilth.retrieval import RETRIEVERS, bm25
+from tilth.retrieval import RETRIEVERS, bm25, texts
 from tilth.retrieval.analyzer import Words
 from tilth.retrieval.bm25 import BM25
 from tilth.store.write import read_json, write_json
@@ -165,7 +165,7 @@ def test_batches_and_chunks_change_nothing(tmp_path, monkeypatch):
     whole.save(tmp_path / "whole")
     pairs = list(documents.items())
     first, second = dict(pairs[:50]), dict(pairs[40:])
-    monkeypatch.setattr(bm25, "CHUNK", 500)
+    monkeypatch.setattr(texts, "CHUNK", 500)
     monkeypatch.setattr(bm25, "ANSWERS", 3)
     stream = ((list(part), list(part.values())) for part in ({pairs[45][0]: "old"}, first, second))
     streamed = BM25().fit_batches(stream)

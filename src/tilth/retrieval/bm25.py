@@ -30,13 +30,12 @@ from tilth.errors import DamagedError, DataError, UsageError, nearest
 from tilth.lookup import construct
 from tilth.retrieval import ANALYZERS, bm25_kernels
 from tilth.retrieval.postings import Postings, Segment
+from tilth.retrieval.texts import chunks, named, pairs
 from tilth.store.digest import digest_value
 from tilth.store.manifest import NAME as MANIFEST
 from tilth.store.manifest import is_complete, read_manifest, write_manifest
 from tilth.types import Run
 
-# Documents are counted this many characters at a time.
-CHUNK = 16_000_000
 # Answers (queries times k) are held in arrays this many at a time.
 ANSWERS = 1_000_000
 
@@ -120,7 +119,7 @@ class BM25:
 
     def fit_batches(self, batches: Iterable[tuple[Sequence[str], Sequence[str]]]) -> BM25:
         """As `fit`, from pairs (ids, texts); an id that comes again replaces the earlier text."""
-        self._set(Postings([self._counted(_pairs(batches))]))
+        self._set(Postings([self._counted(pairs(batches))]))
         return self
 
     def add(self, documents: Mapping[str, str]) -> None:
@@ -140,13 +139,8 @@ class BM25:
         By score, then by id. `queries` is a mapping query id -> text, or texts, whose ids are then
         "0", "1", ... A query without terms finds nothing. Raises UsageError for k below 1.
         """
-        if isinstance(queries, str):
-            raise UsageError("queries is one text", hint="give a list: search([query])")
-        if k < 1:
-            raise UsageError(f"k is {k}", hint="give 1 or more")
-        if not isinstance(queries, Mapping):
-            queries = {str(number): text for number, text in enumerate(queries)}
-        names, texts = list(queries), list(queries.values())
+        given = named(queries, k)
+        names, texts = list(given), list(given.values())
         k = max(1, min(k, len(self)))
         step = max(1, ANSWERS // k)
         rows: dict[str, list[tuple[str, float]]] = {}
@@ -238,9 +232,9 @@ class BM25:
             self._norms = norms
         return list(zip(postings.segments, self._norms))
 
-    def _counted(self, pairs: Iterable[tuple[str, str]]) -> Segment:
+    def _counted(self, documents: Iterable[tuple[str, str]]) -> Segment:
         postings = Postings()
-        for chunk in _chunks(pairs):
+        for chunk in chunks(documents):
             ids = sorted(chunk)
             postings.add(Segment.of(ids, self.analyzer.count([chunk[id] for id in ids])))
         return postings.compact()
@@ -294,32 +288,3 @@ class BM25:
                 segment.starts, segment.documents, segment.counts, norms, row[here],
             )  # fmt: skip
         return out
-
-
-def _pairs(
-    batches: Iterable[tuple[Sequence[str], Sequence[str]]],
-) -> Iterator[tuple[str, str]]:
-    for ids, texts in batches:
-        if len(ids) != len(texts):
-            raise DataError(f"a batch has {len(ids)} ids and {len(texts)} texts")
-        yield from zip(ids, texts)
-
-
-def _chunks(pairs: Iterable[tuple[str, str]]) -> Iterator[dict[str, str]]:
-    """Documents in groups of about `CHUNK` characters. Raises DataError for what is no string."""
-    chunk: dict[str, str] = {}
-    size = 0
-    for id, text in pairs:
-        if not isinstance(id, str):
-            raise DataError(f"the id {id!r} is {type(id).__name__}, not text")
-        if not isinstance(text, str):
-            raise DataError(
-                f"its text is {type(text).__name__}, not text", where=f"document {id!r}"
-            )
-        chunk[id] = text
-        size += len(text) + 1
-        if size >= CHUNK:
-            yield chunk
-            chunk, size = {}, 0
-    if chunk:
-        yield chunk

@@ -5,27 +5,24 @@ integers. Whatever depends on the whole collection (document frequency, average 
 when it is asked for. So after any adds and removes every number is that of an index built from
 the documents that are left, and nothing drifts.
 
-How: an index is a list of segments, each immutable but for a mask of removed documents. What is
-added becomes a new segment; segments of similar size are merged (a log-structured merge: O'Neil,
-Cheng, Gawlick and O'Neil 1996), so n documents added one by one are copied O(log n) times each.
-Merging everything gives the canonical segment, a pure function of {id: text}: ids and terms are
-sorted, and nothing is there of what was removed.
+How: an index is a list of segments (`retrieval.segments`), each immutable but for a mask of removed
+documents. The canonical segment is a pure function of {id: text}: ids and terms are sorted, and
+nothing is there of what was removed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numba
 import numpy as np
 
 from tilth.errors import DamagedError
 from tilth.retrieval.analyzer import TermCounts
+from tilth.retrieval.segments import Segments, check_edges, mapped_arrays
 from tilth.retrieval.strings import SortedStrings
-from tilth.store.write import atomic_write
 
 FILES = ("ids", "id_offsets", "terms", "term_offsets", "starts", "documents", "counts", "lengths")
 DTYPES = dict(zip(FILES, ("uint8", "int64", "uint8", "int64", "int64", "int32", "int32", "int64")))
@@ -148,78 +145,16 @@ def _live_frequency(
     return found
 
 
-class Postings:
+class Postings(Segments):
     """The segments of one index. Not to be changed while another thread reads it."""
 
-    def __init__(self, segments: Iterable[Segment] = ()) -> None:
-        self.segments = list(segments)
-        self.documents = sum(len(segment.ids) for segment in self.segments)
-        self.total_length = sum(int(segment.lengths.sum()) for segment in self.segments)
+    def merge(self, segments: Sequence[Segment]) -> Segment:
+        return merged(segments)
 
-    def rows(self, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(segment, row) of each id, -1 for the segment where no live document has it."""
-        place, row = np.full(len(ids), -1, np.int64), np.zeros(len(ids), np.int64)
-        for number, segment in enumerate(self.segments):
-            found = segment.ids.find(ids)
-            here = found >= 0
-            here[here] = segment.live[found[here]]
-            place[here], row[here] = number, found[here]
-        return place, row
-
-    def remove(self, ids: Sequence[str]) -> None:
-        """Take these documents out; what is not there is passed over."""
-        place, row = self.rows(ids)
-        for number, segment in enumerate(self.segments):
-            rows = np.unique(row[place == number])
-            segment.live[rows] = False
-            self.documents -= len(rows)
-            self.total_length -= int(segment.lengths[rows].sum())
-        # A segment that is mostly removed documents would cost more to read than to copy.
-        self.segments = [
-            segment if 2 * segment.live.sum() >= len(segment.live) else merged([segment])
-            for segment in self.segments
-            if segment.live.any()
-        ]
-
-    def add(self, segment: Segment) -> None:
-        """Take in a segment without removed documents; equal ids are replaced."""
-        self.remove(segment.ids.to_list())
-        self.segments.append(segment)
-        self.documents += len(segment.ids)
-        self.total_length += int(segment.lengths.sum())
-        while len(self.segments) > 1 and self.segments[-2].size <= 2 * self.segments[-1].size:
-            self.segments[-2:] = [merged(self.segments[-2:])]
-
-    def compact(self) -> Segment:
-        """Merge everything into the canonical segment."""
-        if len(self.segments) != 1 or not self.segments[0].live.all():
-            self.segments = [merged(self.segments)]
-        return self.segments[0]
-
-    def ids(self) -> list[str]:
-        """The live ids, sorted."""
-        return sorted(
-            id
-            for segment in self.segments
-            for id, live in zip(segment.ids.to_list(), segment.live)
-            if live
-        )
-
-    def near(self, id: str, count: int = 25) -> list[str]:
-        """Live ids that stand next to `id` in the order of ids, to say which one was meant."""
-        found = []
-        for segment in self.segments:
-            place = segment.ids.insertion_place(id)
-            rows = range(max(0, place - count), min(len(segment.ids), place + count))
-            found += [segment.ids[row] for row in rows if segment.live[row]]
-        return found
-
-    def save(self, folder: Path) -> list[str]:
-        """Write the canonical segment, one .npy file an array; the names of the files."""
-        for name, array in self.compact().arrays().items():
-            with atomic_write(folder / f"{name}.npy") as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-        return [f"{name}.npy" for name in FILES]
+    @property
+    def total_length(self) -> int:
+        """The number of terms of all live documents."""
+        return sum(int(segment.lengths[segment.live].sum()) for segment in self.segments)
 
     @classmethod
     def load(cls, folder: Path) -> Postings:
@@ -228,24 +163,9 @@ class Postings:
         Raises DamagedError where arrays have the wrong form, point outside each other or do not
         ascend, so that no compiled loop reads where it must not.
         """
-        arrays: dict[str, Any] = {}
-        for name in FILES:
-            path = folder / f"{name}.npy"
-            try:
-                array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-            except (OSError, ValueError) as error:
-                raise DamagedError(str(error), where=str(path)) from None
-            if array.ndim != 1 or array.dtype != DTYPES[name]:
-                raise DamagedError(f"holds no {DTYPES[name]} in one row", where=str(path))
-            arrays[name] = array
-        for offsets, data in (
-            ("id_offsets", "ids"), ("term_offsets", "terms"), ("starts", "documents"),
-        ):  # fmt: skip
-            edges = arrays[offsets]
-            if not len(edges) or edges[0] != 0 or edges[-1] != len(arrays[data]):
-                raise DamagedError(f"does not fit {data}", where=str(folder / f"{offsets}.npy"))
-            if np.any(edges[1:] < edges[:-1]):
-                raise DamagedError("does not ascend", where=str(folder / f"{offsets}.npy"))
+        arrays = mapped_arrays(folder, {name: (dtype, 1) for name, dtype in DTYPES.items()})
+        data_of = {"id_offsets": "ids", "term_offsets": "terms", "starts": "documents"}
+        check_edges(folder, arrays, data_of)
         documents, rows = arrays["documents"], len(arrays["id_offsets"]) - 1
         inside = not len(documents) or (documents.min() >= 0 and documents.max() < rows)
         fits = len(arrays["counts"]) == len(documents) and len(arrays["lengths"]) == rows
