@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DamagedError, DataError, TilthError, UsageError, nearest
+from tilth.lookup import load
+from tilth.models import ARCHITECTURES
 from tilth.models.safetensors_header import check_header
 from tilth.store.manifest import NAME, read_manifest, verify, write_manifest
 from tilth.store.write import read_json, write_bytes, write_json, write_text
@@ -106,6 +108,8 @@ def _config(folder: Path, auto: Any, called: str, options: dict[str, Any]) -> An
 
     given = read_json(folder / "config.json")
     name = given.get("model_type") if isinstance(given, dict) else None
+    if isinstance(name, str) and name in ARCHITECTURES:
+        load("architecture", ARCHITECTURES, name)()
     if not isinstance(name, str) or name not in CONFIG_MAPPING:
         raise DamagedError(
             f"cannot be loaded as {called}: no architecture {name!r} is known"
