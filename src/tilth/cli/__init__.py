@@ -22,6 +22,7 @@ COMMANDS = {
     "systems": ("tilth.cli.systems", "List the papers that can be run."),
     "board": ("tilth.cli.board", "Show all results with verdicts and intervals."),
     "data": ("tilth.cli.data", "List named data sets with licence and source."),
+    "zoo": ("tilth.cli.zoo", "Micro models that two-stage methods start from: list, build."),
     "doctor": ("tilth.cli.doctor", "Check this installation and say what is missing."),
 }
 

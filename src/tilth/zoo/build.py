@@ -1,0 +1,209 @@
+"""Builds a zoo model once and keeps it in the cache, under a digest of all that it is made from.
+
+    CACHE/zoo/NAME-DIGEST/model/     the Hugging Face folder
+    CACHE/zoo/NAME-DIGEST/zoo.json   recipe, sources with licences, gate; then the manifest
+
+The digest is of the recipe, the data, the objective's name, version and parameters, and `VERSION`,
+which changes with this module. A build that was killed goes on where its checkpoint is. A model
+that misses its gate is kept, with `gate` false: claims on it are undecided.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.errors import UsageError, nearest
+from tilth.store.digest import digest_value
+from tilth.types import Progress, silent
+from tilth.zoo.table import ZOO, Recipe
+
+if TYPE_CHECKING:
+    from tilth.data.sets import Source
+    from tilth.objectives.batch import Objective
+    from tilth.tokens.documents import TokenDocuments
+    from tilth.zoo.text import Text
+
+VERSION = 1
+SEED = 0
+THREADS = 2
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A built model. `folder`: weights and tokenizer; `sources`: name, digest and licence."""
+
+    name: str
+    folder: Path
+    digest: str
+    gate: bool
+    sources: tuple[Source, ...]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `zoo.json` says: recipe, gate with both numbers, parameters, tokens."""
+        from tilth.store.write import read_json
+
+        return dict(read_json(self.folder.parent / "zoo.json"))
+
+
+def recipe(name: str) -> Recipe:
+    """The table's line. Raises UsageError with the nearest name."""
+    if name not in ZOO:
+        raise UsageError(f"the zoo has no model {name!r}", hint=nearest(name, ZOO))
+    return ZOO[name]
+
+
+def model(name: str, *, progress: Progress = silent) -> ZooModel:
+    """The model of that name; built first, which takes minutes, where it is not in the cache."""
+    from tilth.store.lock import lock
+    from tilth.store.manifest import is_complete
+    from tilth.zoo.text import read
+
+    made_by = recipe(name)
+    text = read(made_by.sources, made_by.characters)
+    objective = _objective(made_by, mask=2)
+    key = digest_value(
+        [
+            VERSION, made_by.to_value(), [list(source) for source in text.sources],
+            [objective.name, objective.version, objective.parameters()],
+        ]
+    )  # fmt: skip
+    folder = _place(name, key)
+    if not is_complete(folder, {"digest": key}):
+        with lock(folder):
+            if not is_complete(folder, {"digest": key}):
+                _build(folder, name, key, made_by, text, progress)
+    return _open(folder)
+
+
+def find(name: str) -> ZooModel | None:
+    """The newest built model of that name, whatever its digest; None where none was built."""
+    from tilth.store.manifest import NAME, is_complete
+
+    recipe(name)
+    folders = [path for path in _place(name, "*").parent.glob(f"{name}-*") if is_complete(path)]
+    folders.sort(key=lambda path: (path / NAME).stat().st_mtime)
+    return _open(folders[-1]) if folders else None
+
+
+def tokens(name: str, split: str = "train") -> TokenDocuments:
+    """The text that a built model was trained on, or held-out text, in its own tokens."""
+    from tilth.models.folder import load_tokenizer
+    from tilth.tokens.documents import TokenDocuments
+    from tilth.zoo.text import read
+
+    if split not in ("train", "test"):
+        raise UsageError(f"there is no split {split!r}", hint="train or test")
+    made_by = recipe(name)
+    tokenizer = load_tokenizer(model(name).folder)
+    ids, texts = zip(*getattr(read(made_by.sources, made_by.characters), split))
+    return TokenDocuments.of(ids, texts, tokenizer)
+
+
+def _place(name: str, key: str) -> Path:
+    from tilth.store.cache import cache_folder
+
+    return cache_folder() / "zoo" / f"{name}-{key[:12]}"
+
+
+def _open(folder: Path) -> ZooModel:
+    from tilth.data.sets import Source
+    from tilth.store.write import read_json
+
+    said = read_json(folder / "zoo.json")
+    return ZooModel(
+        said["name"], folder / "model", said["digest"], said["gate"]["passed"],
+        tuple(Source(*source) for source in said["sources"]),
+    )  # fmt: skip
+
+
+def _build(
+    folder: Path, name: str, key: str, made_by: Recipe, text: Text, progress: Progress
+) -> None:
+    import torch
+
+    from tilth.models.decoder import count_parameters
+    from tilth.models.folder import save_model
+    from tilth.store.manifest import NAME, write_manifest
+    from tilth.store.write import write_json
+    from tilth.tokens import bpe
+    from tilth.tokens.documents import TokenDocuments
+    from tilth.training.loop import fit
+    from tilth.zoo import gate
+    from tilth.zoo.text import read
+
+    (folder / NAME).unlink(missing_ok=True)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        progress("tokenizer", 0, 0)
+        learned_from = (
+            text
+            if made_by.tokenizer == made_by.sources
+            else read(made_by.tokenizer, made_by.characters)
+        )
+        tokenizer = bpe.train(learned_from.texts(), made_by.vocabulary, special=(bpe.PAD, bpe.MASK))
+        bpe.save(tokenizer, folder / "tokenizer")
+        train, test = (
+            TokenDocuments.of(*zip(*getattr(text, split)), tokenizer) for split in ("train", "test")
+        )
+        objective = _objective(made_by, tokenizer.token_to_id(bpe.MASK))
+        built = _fresh(made_by, tokenizer.get_vocab_size())
+        history = fit(
+            built, objective, train, tokens=made_by.tokens, batch_tokens=made_by.batch_tokens,
+            learning_rate=made_by.learning_rate, schedule=made_by.schedule, seed=SEED,
+            threads=THREADS, checkpoint=folder / "checkpoint", progress=progress,
+        )  # fmt: skip
+        progress("gate", 0, 0)
+        if made_by.kind == "causal":
+            passed = gate.below_the_ngram(
+                built, objective, train, test, tokens=history.plan["tokens"], seed=SEED
+            )
+        else:
+            passed = gate.above_the_most_frequent(
+                built, test, length=made_by.context, mask=tokenizer.token_to_id(bpe.MASK),
+                least_ratio=made_by.least_ratio, seed=SEED,
+            )  # fmt: skip
+    finally:
+        torch.set_num_threads(threads)
+    save_model(built, folder / "model", folder / "tokenizer")
+    record = {
+        "name": name,
+        "digest": key,
+        "recipe": made_by.to_value(),
+        "sources": [list(source) for source in text.sources],
+        "gate": passed,
+        "parameters": count_parameters(built),
+        "tokens": history.plan["tokens"],
+        "loss": history.loss,
+        "versions": {"torch": torch.__version__},
+    }
+    write_json(folder / "zoo.json", record)
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    files = [path for path in (folder / "model").iterdir() if path.is_file()]
+    listed = [path.relative_to(folder).as_posix() for path in files]
+    write_manifest(folder, [*listed, "zoo.json"], kind="zoo", digest=key)
+
+
+def _fresh(made_by: Recipe, vocabulary: int) -> Any:
+    from tilth.models import decoder, encoders
+
+    if made_by.kind == "causal":
+        return decoder.build(
+            made_by.size, vocabulary=vocabulary, context=made_by.context, seed=SEED
+        )
+    return encoders.build_encoder(
+        made_by.size, vocabulary=vocabulary, context=made_by.context, pad=1, seed=SEED
+    )
+
+
+def _objective(made_by: Recipe, mask: int | None) -> Objective:
+    """What the recipe trains with."""
+    if made_by.kind == "causal":
+        from tilth.objectives.causal import Causal
+
+        return Causal(length=made_by.context)
+    raise UsageError("masked models are not built yet")

@@ -1,0 +1,62 @@
+"""The table of zoo models: what each is trained on, how, and what it must reach. Only literals.
+
+Two zoos that never mix in one table: `shared` from named data sets, `python` from what every
+machine has, the Python installation, where a model depends on the versions installed too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model. Budgets count tokens; `characters` is what each document gives at most.
+
+    `kind`: `causal` or `masked`. `sources`: named sets, or `installation`. `tokenizer`: the sources
+    that the tokenizer is learned from, so that several models share one. A causal model's gate is
+    the 5-gram on the tokens that it saw; a masked one must guess `least_ratio` times as many masked
+    tokens as the most frequent token would.
+    """
+
+    zoo: str
+    kind: str
+    what: str
+    sources: tuple[str, ...]
+    tokenizer: tuple[str, ...]
+    tokens: int
+    size: str = "0.5m"
+    vocabulary: int = 2048
+    context: int = 128
+    characters: int = 190_000
+    batch_tokens: int = 2048
+    learning_rate: float = 5e-3
+    schedule: str = "cosine"
+    least_ratio: float = 3.0
+
+    def to_value(self) -> dict[str, Any]:
+        """What the digest of a model is made from; a JSON value."""
+        return {key: value for key, value in asdict(self).items() if key != "what"}
+
+
+ENGLISH = ("books_en", "wiki_plain")
+PYTHON = ("installation",)
+
+ZOO = {
+    "gpt-books": Recipe(
+        "shared", "causal", "Llama on English novels", ("books_en",), ENGLISH, 4_000_000
+    ),
+    "bert-general": Recipe(
+        "shared", "masked", "Bert on English novels and Wikipedia", ENGLISH, ENGLISH, 4_000_000,
+        learning_rate=2e-3,
+    ),
+    "gpt-python": Recipe(
+        "python", "causal", "Llama on the text of the Python installation", PYTHON, PYTHON,
+        4_000_000, characters=20_000,
+    ),
+    "bert-python": Recipe(
+        "python", "masked", "Bert on the text of the Python installation", PYTHON, PYTHON,
+        4_000_000, characters=20_000, learning_rate=2e-3,
+    ),
+}  # fmt: skip
