@@ -15,6 +15,7 @@ import numpy as np
 
 from tilth.objectives.batch import Batch, Draws, Objective
 from tilth.testing.common import check_method
+from tilth.testing.resume import check_resume
 from tilth.tokens.documents import TokenDocuments
 
 VOCABULARY = 300
@@ -44,13 +45,15 @@ def check_objective(
     Its rows must fit `model` and `data` (by default `tiny_model`, with a context of 64, and
     `documents`). Checked: `prepare` is pure, leaves the documents as they are and takes none at
     all; rows can be taken and joined; `loss` is a sum, the same whole or row by row, with finite
-    gradients, and leaves the model's mode alone. And what `check_method` says of every method.
+    gradients, and leaves the model's mode alone; a training that is interrupted ends as one that
+    is not (`check_resume`). And what `check_method` says of every method.
     """
     check_method("objective", objective)
     assert isinstance(objective, Objective), "does not have all parts of the protocol Objective"
     assert objective.length >= 1, "a row must consume tokens"
     batch = _check_prepare(objective, documents() if data is None else data)
     _check_loss(objective, tiny_model() if model is None else model, batch)
+    check_resume(objective, model=model, data=data)
 
 
 def _check_prepare(objective: Objective, data: TokenDocuments) -> Batch:

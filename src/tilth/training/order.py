@@ -8,6 +8,7 @@ group however large the data. Data smaller than a group are permuted row by row 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,7 +32,8 @@ class Cursor:
 class RowOrder:
     """Endless rows of a data set, epoch after epoch; `take` moves the cursor on.
 
-    `dropped` counts the tokens that the objective dropped in the groups prepared so far.
+    `dropped` counts the tokens that the objective dropped in the groups prepared so far; `counted`
+    is the last of them, (epoch, group). A training that goes on hands both in again.
     """
 
     def __init__(
@@ -43,7 +45,8 @@ class RowOrder:
         group_tokens: int = GROUP_TOKENS,
     ) -> None:
         self.objective, self.data, self.seed = objective, data, seed
-        self.cursor, self.group_tokens, self.dropped = cursor, group_tokens, 0
+        self.cursor, self.group_tokens = cursor, group_tokens
+        self.dropped, self.counted = 0, (-1, -1)
         self._epoch = -1
         self._groups: list[np.ndarray] = []
         self._prepared: tuple[int, int, Batch, np.ndarray] | None = None
@@ -71,6 +74,12 @@ class RowOrder:
                 self.cursor = replace(self.cursor, group=self.cursor.group + 1, row=0)
         return Batch.join(parts)
 
+    def groups(self) -> Iterator[Batch]:
+        """The prepared groups of the cursor's epoch, in turn. Nothing moves."""
+        for numbers in self._cut(self.cursor.epoch):
+            documents = self.data.select(numbers.tolist())
+            yield self.objective.prepare(documents, Draws(self.seed, self.cursor.epoch))
+
     def _group(self) -> tuple[Batch, np.ndarray]:
         """The prepared group under the cursor, and the order of its rows."""
         if self._epoch != self.cursor.epoch:
@@ -84,7 +93,9 @@ class RowOrder:
             batch = self.objective.prepare(documents, Draws(self.seed, epoch))
             order = np.random.default_rng([self.seed, epoch, group + 1]).permutation(len(batch))
             self._prepared = (epoch, group, batch, order)
-            self.dropped += batch.dropped
+            if (epoch, group) > self.counted:
+                self.dropped += batch.dropped
+                self.counted = (epoch, group)
         return self._prepared[2], self._prepared[3]
 
     def _cut(self, epoch: int) -> list[np.ndarray]:

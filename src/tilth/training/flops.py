@@ -1,0 +1,84 @@
+"""Floating-point operations of a training, module by module, from the shapes alone.
+
+Each entry of a matrix is used once for a token: 2 operations forward, 2 to hand the gradient back
+and 2 for its own gradient, the last only where it trains (Kaplan et al., 2020, count the same 6).
+An embedding is a look-up and costs nothing; an output head costs its whole matrix, tied or not.
+Attention over rows of n tokens costs 4 n d a layer forward, half of that where it is causal, at
+most the window where there is one; twice as much again backward. Entries that a mask keeps at 0
+are not counted: that is what a sparse kernel would do, not what dense hardware does. Left out:
+norms, activations, softmax, the optimiser. Not covered: a module that is called several times a
+token, and heads that look at one position only (they are counted at each).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tilth.objectives.batch import Objective
+from tilth.training.policy import modules_of
+
+if TYPE_CHECKING:
+    import torch
+
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+
+
+def flops_by_module(
+    model: torch.nn.Module,
+    length: int,
+    *,
+    training: bool = True,
+    live: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Operations for one token in rows of `length`, for each module that has a matrix.
+
+    `live`: parameter name -> share of its entries that are not masked. `attention` stands for the
+    products of queries, keys and values of all layers.
+    """
+    from torch import nn
+
+    found: dict[str, float] = {}
+    for name, module in model.named_modules(remove_duplicate=True):
+        if isinstance(module, nn.Embedding):
+            continue
+        for own, parameter in module.named_parameters(recurse=False):
+            if parameter.dim() < 2:
+                continue
+            full = f"{name}.{own}" if name else own
+            each = 2 if not training else 6 if parameter.requires_grad else 4
+            share = (live or {}).get(full, 1.0)
+            found[name] = found.get(name, 0.0) + each * parameter.numel() * share
+    attention = _attention(model, length) * (3 if training else 1)
+    return {**found, "attention": attention} if attention else found
+
+
+def _attention(model: torch.nn.Module, length: int) -> float:
+    config: Any = getattr(model, "config", None)
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        return 0.0
+    head = getattr(config, "head_dim", None) or config.hidden_size // heads
+    seen = min(length, getattr(config, "sliding_window", None) or length)
+    share = 0.5 if type(model).__name__.endswith(CAUSAL) else 1.0
+    return share * 4.0 * config.num_hidden_layers * heads * head * seen
+
+
+def flops_per_token(
+    model: torch.nn.Module,
+    length: int,
+    *,
+    objective: Objective | None = None,
+    training: bool = True,
+    live: Mapping[str, float] | None = None,
+) -> int:
+    """All of it: the model and the objective's own modules."""
+    total = 0.0
+    for prefix, module in modules_of(model, objective).items():
+        inner = {
+            name.removeprefix(prefix): share
+            for name, share in (live or {}).items()
+            if name.startswith(prefix)
+        }
+        total += sum(flops_by_module(module, length, training=training, live=inner).values())
+    return round(total)
