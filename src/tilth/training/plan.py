@@ -6,6 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DataError, UsageError
+from tilth.models.packed import SHIFTED
 from tilth.objectives.batch import Objective
 from tilth.tokens.documents import TokenSource
 from tilth.training import precision as numbers
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 MINIMUM_STEPS = 10
 # Rows whose logits fit in the processor's cache: larger micro-batches are slower on CPUs.
 MICRO_BATCH_TOKENS = 1024
-# These count positions from the one after the id of padding, so that the table has more rows.
-SHIFTED = ("roberta", "xlm-roberta", "camembert", "longformer", "xlm-roberta-xl")
 
 
 def context_of(model: torch.nn.Module) -> int | None:
@@ -31,6 +30,7 @@ def context_of(model: torch.nn.Module) -> int | None:
     if context is None or context < 0:
         return None
     if config.model_type in SHIFTED:
+        # These count positions from the one after the id of padding.
         return context - config.pad_token_id - 1
     return context
 
