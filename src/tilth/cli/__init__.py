@@ -21,6 +21,10 @@ COMMANDS = {
     "show": ("tilth.cli.show", "Show a paper's card, claims and last result."),
     "systems": ("tilth.cli.systems", "List the papers that can be run."),
     "board": ("tilth.cli.board", "Show all results with verdicts and intervals."),
+    "evaluate": (
+        "tilth.cli.evaluate",
+        "Was a text in a model's training data; how well a tuned model does its task.",
+    ),
     "data": ("tilth.cli.data", "List named data sets with licence and source."),
     "zoo": ("tilth.cli.zoo", "Micro models that two-stage methods start from: list, build."),
     "doctor": ("tilth.cli.doctor", "Check this installation and say what is missing."),
