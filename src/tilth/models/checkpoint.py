@@ -126,7 +126,7 @@ class Checkpoint:
     def digest(self) -> str:
         """Of the architecture, its settings and every number; not of where it came from."""
         settings = {k: v for k, v in self.config.to_dict().items() if k not in PROVENANCE}
-        parts: list[str | bytes] = [self.architecture, canonical_json(_plain(settings))]
+        parts: list[str | bytes] = [self.architecture, canonical_json(plain(settings))]
         for name in sorted(self.tensors):
             parts += [name, tensor_digest(self.tensors[name])]
         return digest(*parts)
@@ -166,10 +166,10 @@ def _model_class(architecture: str) -> Any:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """A JSON value: what is none is written as text, keys too."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): plain(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

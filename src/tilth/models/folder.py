@@ -76,7 +76,7 @@ def load_model(
     if read_manifest(folder) is not None:
         verify(folder)
     declared: dict[str, tuple[int, ...]] = {}
-    for path in _weight_files(folder):
+    for path in weight_files(folder):
         declared |= {name: tuple(entry["shape"]) for name, entry in check_header(path).items()}
     maker, called, _ = KINDS[kind]
     auto = getattr(transformers, maker)
@@ -191,7 +191,7 @@ def _one_line(folder: Path, called: str) -> Iterator[None]:
         raise DamagedError(f"cannot be loaded as {called}: {reason}", where=str(folder)) from None
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a model folder, those that an index names among them."""
     names = {path.name for path in folder.glob("*.safetensors")}
     index = folder / f"{WEIGHTS}.index.json"
