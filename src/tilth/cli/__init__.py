@@ -9,6 +9,10 @@ COMMANDS = {
     ),
     "search": ("tilth.cli.search", "Search the documents of a run."),
     "generate": ("tilth.cli.generate", "Continue a prompt with the model of a run."),
+    "train": (
+        "tilth.cli.train",
+        "Train a language model on texts, from scratch or from a Hugging Face folder.",
+    ),
     "corpus": (
         "tilth.cli.corpus",
         "Make a corpus step by step; show, count and export documents, and say why.",

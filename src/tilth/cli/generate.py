@@ -8,7 +8,7 @@ import typer
 
 
 def generate(
-    run: Annotated[str, typer.Argument(help="A run folder that `tilth build` made.")],
+    run: Annotated[str, typer.Argument(help="A run folder, or the folder of a model.")],
     prompt: Annotated[str, typer.Argument(help="The text to continue.")],
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to add.")] = 64,
     temperature: Annotated[
@@ -17,18 +17,30 @@ def generate(
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Continue a prompt with the model of a run.
+    """Continue a prompt with the model of a run, or of a Hugging Face folder.
 
     Examples:
 
         tilth generate my-run "The function returns"
 
-        tilth generate my-run "Raises" --tokens 20 --temperature 0
+        tilth generate my-model "Raises" --tokens 20 --temperature 0
     """
-    from tilth.build.run import Run
+    from pathlib import Path
+
     from tilth.cli.output import emit, info
 
-    text = Run(run).generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
+    if (Path(run) / "config.json").is_file():
+        from tilth.models.complete import complete
+        from tilth.models.folder import load_model, load_tokenizer
+
+        text = complete(
+            load_model(run), load_tokenizer(run), prompt, tokens=tokens, temperature=temperature,
+            seed=seed,
+        )  # fmt: skip
+    else:
+        from tilth.build.run import Run
+
+        text = Run(run).generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
     if not emit({"prompt": prompt, "text": text}, json):
         info(prompt + text)
 

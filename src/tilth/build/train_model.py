@@ -1,0 +1,276 @@
+"""A language model from texts: from scratch, or continued from a Hugging Face folder.
+
+From scratch a tokenizer is learned first, and a decoder (or with `masked` an encoder) of about
+`size` parameters is trained. With `base` its tokenizer and weights are kept and the rate rises
+again and falls again (Gupta et al., 2023; Ibrahim et al., 2024): `minimum` is where it ends. What a
+continued model has lost shows on text of the old domain, `old`: it is scored before and after.
+
+The result is a folder that `transformers` loads, with `curve.json`, `curve.svg` and `training.json`
+beside the weights. Killed at any time, the same call goes on; see `build.output`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.build import output, reading
+from tilth.build import train_settings as chosen
+from tilth.errors import DataError, UsageError
+from tilth.types import Progress, silent
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+    from tilth.objectives.batch import Objective
+    from tilth.tokens.documents import TokenDocuments
+
+
+def train_model(
+    inputs: Sequence[str | Path],
+    out: str | Path,
+    *,
+    base: str | Path | None = None,
+    size: str = "0.5m",
+    tokens: int = 0,
+    objective: str = "",
+    old: Sequence[str | Path] = (),
+    seed: int = 0,
+    settings: Sequence[str] = (),
+    plan_only: bool = False,
+    progress: Progress = silent,
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, Any]:
+    """Train and save; returns the record that `training.json` holds.
+
+    `inputs`: files, folders, JSONL, a run or corpus folder, a named set. `tokens` 0 means
+    `tokens_per_parameter` for each, at most `epochs` of the data. `objective` "" takes the base's
+    kind, else causal. With `plan_only` nothing is written and only the plan is returned. `say` gets
+    lines for people. Raises TilthErrors, before anything is written where what is given is wrong.
+    """
+    from tilth.store.lock import lock
+    from tilth.training.plan import sentence
+
+    made = output.checked(chosen.SETTINGS, settings)
+    objective = chosen.objective_name(objective, base)
+    chosen.check(made, settings, base, objective, tokens)
+    progress("read", 0, 0)
+    texts = reading.read(
+        inputs, held_out=made["held_out"], text_column=made["text_column"], seed=seed
+    )
+    request = {
+        "command": "train", "data": texts.digest, "base": chosen.digest_of(base),
+        "objective": objective, "size": "" if base else str(size), "tokens": tokens, "seed": seed, "settings": made,
+    }  # fmt: skip
+    old_texts = reading.read(old, held_out=0, text_column=made["text_column"]) if old else None
+    start = _Start(made, texts, base, size, objective, seed, progress)
+    if plan_only:
+        plan = start.estimate(tokens)
+        say(sentence(plan))
+        return {"request": request, "plan": plan}
+    _check_new(Path(out), request)
+    plan = start.estimate(tokens)
+    say(sentence(plan))
+    with lock(out):
+        folder, done = output.claim(out, request)
+        if done is not None:
+            say(f"{out} is trained already, with the same settings and data")
+            return done
+        plan = output.remember(folder, plan=plan)["plan"]
+        old_data = start.encode(old_texts.train) if old_texts else None
+        return start.run(folder, plan, texts, old_data, say)
+
+
+def _check_new(folder: Path, request: dict[str, Any]) -> None:
+    """Refuse a folder that is in use for something else before the work of an estimate."""
+    if folder.is_file():
+        raise UsageError("is a file", where=str(folder), hint="-o NEW-FOLDER")
+    if folder.is_dir() and any(folder.iterdir()):
+        output.claim(folder, request)
+
+
+class _Start:
+    """What a training starts from: tokenizer, model, objective, data."""
+
+    def __init__(
+        self, made: dict[str, Any], texts: reading.Texts, base: str | Path | None, size: str,
+        objective: str, seed: int, progress: Progress,
+    ) -> None:  # fmt: skip
+        from tilth.tokens.special import special_ids
+
+        self.settings, self.base, self.seed, self.progress = made, base, seed, progress
+        progress("tokens", 0, 0)
+        self.tokenizer = self._tokenizer(texts, objective)
+        self.special = special_ids(self.tokenizer, base)
+        self.model = self._model(size, objective)
+        if made["learning_rate"] == 0:
+            width = getattr(self.model.config, "hidden_size", 128)
+            made["learning_rate"] = chosen.rate_for(objective, width, base is not None)
+        self.objective = self._objective(objective)
+        self.data = self.encode(texts.train)
+        if self.data.vocabulary > self.model.config.vocab_size:
+            raise DataError(
+                f"its tokenizer has {self.data.vocabulary:,} tokens, "
+                f"its model only {self.model.config.vocab_size:,}",
+                where=str(base),
+                hint="this is not the tokenizer of this model",
+            )
+        self.test = self.encode(_limited(texts.test, made["held_out_bytes"]))
+
+    def _tokenizer(self, texts: reading.Texts, objective: str) -> Tokenizer:
+        from tilth.models.folder import load_tokenizer
+        from tilth.tokens import bpe
+
+        if self.base is not None:
+            return load_tokenizer(self.base)
+        special = (bpe.PAD, bpe.MASK) if objective == "masked" else ()
+        learned_from = _limited(texts.train, 10_000_000)
+        return bpe.train(
+            [text for _, text in learned_from], self.settings["vocabulary"], special=special
+        )
+
+    def _model(self, size: str, objective: str) -> PreTrainedModel:
+        from tilth.models import decoder, encoders
+        from tilth.models.folder import load_model
+
+        if self.base is not None:
+            return load_model(self.base, objective, dtype="float32")
+        vocabulary = self.tokenizer.get_vocab_size()
+        shape: dict[str, Any] = {
+            "vocabulary": vocabulary, "context": self.settings["context"] or chosen.CONTEXT,
+            "seed": self.seed, "end": self.special.end,
+        }  # fmt: skip
+        if objective == "causal":
+            return decoder.build(size, **shape)
+        return encoders.build_encoder(
+            size, **shape, kind=self.settings["encoder"], pad=self.special.pad
+        )
+
+    def _objective(self, name: str) -> Objective:
+        from tilth.lookup import load
+        from tilth.objectives import OBJECTIVES as table
+        from tilth.training.plan import context_of
+
+        context = context_of(self.model) or chosen.CONTEXT
+        length = self.settings["context"] or min(context, chosen.LONGEST)
+        kind = load("objective", table, name)
+        known = {
+            "length": min(length, context) if self.base is None else length,
+            "rate": self.settings["rate"], "mask": self.special.mask,
+            "vocabulary": self.model.config.vocab_size,
+        }  # fmt: skip
+        if name == "masked" and self.special.mask is None:
+            raise DataError("its tokenizer has no mask token", where=str(self.base))
+        accepts = inspect.signature(kind).parameters
+        return kind(**{key: value for key, value in known.items() if key in accepts})
+
+    def encode(self, rows: Sequence[tuple[str, str]]) -> TokenDocuments:
+        from tilth.tokens.documents import TokenDocuments
+
+        return TokenDocuments.of([i for i, _ in rows], [text for _, text in rows], self.tokenizer)
+
+    def budget(self, tokens: int) -> dict[str, Any]:
+        """Tokens and batches of the training."""
+        from tilth.models.decoder import count_parameters
+        from tilth.training.plan import MINIMUM_STEPS
+
+        made = self.settings
+        batch = max(made["batch_tokens"], self.objective.length)
+        if not tokens:
+            epochs = made["epochs"] or (4.0 if self.base is None else 1.0)
+            wanted = made["tokens_per_parameter"] * count_parameters(self.model)
+            step = batch // self.objective.length * self.objective.length
+            # Whole steps; so few that it is refused are said with the numbers of the data.
+            tokens = int(min(wanted, epochs * self.data.total_tokens)) // step * step
+            if tokens < MINIMUM_STEPS * step:
+                raise DataError(
+                    f"{self.data.total_tokens:,} tokens in {len(self.data):,} documents make "
+                    f"{tokens // step} steps of {step:,} tokens, which teaches nothing: at least "
+                    f"{MINIMUM_STEPS} steps are asked for",
+                    hint=f"more text, or --tokens {MINIMUM_STEPS * step} to repeat it, or "
+                    "--set batch_tokens=512",
+                )
+        return {
+            "tokens": tokens, "batch_tokens": batch,
+            "micro_batch_tokens": made["micro_batch_tokens"],
+        }  # fmt: skip
+
+    def estimate(self, tokens: int) -> dict[str, Any]:
+        from tilth.training.plan import estimate
+
+        self.progress("estimate", 0, 0)
+        return estimate(
+            self.model, self.objective, self.data, precision=self.settings["precision"],
+            **self.budget(tokens),
+        )  # fmt: skip
+
+    def run(
+        self, folder: Path, plan: dict[str, Any], texts: reading.Texts,
+        old: TokenDocuments | None, say: Callable[[str], None],
+    ) -> dict[str, Any]:  # fmt: skip
+        from tilth.build.held_out import Scores
+        from tilth.models.folder import save_model
+        from tilth.tokens import bpe
+        from tilth.training.curve import write_curve
+        from tilth.training.loop import fit
+
+        made = self.settings
+        scores = Scores(self.model, self.objective, {"held out": self.test, "old": old})
+        before = output.remember(folder, before=scores.measure(self.progress))["before"]
+        if self.base is None:
+            bpe.save(self.tokenizer, folder / "tokenizer")
+        history = fit(
+            self.model, self.objective, self.data, tokens=plan["tokens"],
+            batch_tokens=plan["rows_per_step"] * plan["row_tokens"],
+            micro_batch_tokens=plan["micro_batch_rows"] * plan["row_tokens"],
+            schedule=made["schedule"], learning_rate=made["learning_rate"],
+            minimum=made["minimum"], warmup=made["warmup"], weight_decay=made["weight_decay"],
+            clip=made["clip"], seed=self.seed, threads=made["threads"] or None,
+            precision=plan["precision"], checkpoint=folder / output.CHECKPOINT,
+            checkpoint_every=made["checkpoint_every"], progress=self.progress,
+            on_step=_lines(plan["steps"], say),
+        )  # fmt: skip
+        after = scores.measure(self.progress)
+        source = folder / "tokenizer" if self.base is None else Path(self.base)
+        save_model(self.model, folder, source)
+        if self.base is None:
+            shutil.rmtree(source, ignore_errors=True)
+        write_curve(folder, history)
+        record = {
+            **output.remember(folder),
+            "before": before,
+            "after": after,
+            "unit": scores.unit,
+            "loss": history.loss,
+            "dropped_tokens": history.dropped_tokens,
+            "unread": texts.unread,
+            "licences": texts.licences,
+        }
+        output.finish(folder, record)
+        for line in scores.lines(before, after):
+            say(line)
+        return record
+
+
+def _lines(steps: int, say: Callable[[str], None]) -> Callable[[Any], None]:
+    """Says the loss at every tenth of the steps."""
+    every = max(1, steps // 10)
+
+    def on_step(point: Any) -> None:
+        if point.step % every == 0:
+            say(
+                f"step {point.step:,} of {steps:,}: loss {point.loss:.3f} nats a target, "
+                f"rate {point.learning_rate:.2g}"
+            )
+
+    return on_step
+
+
+def _limited(rows: list[tuple[str, str]], size: int) -> list[tuple[str, str]]:
+    """Whole rows, spread over all, of about `size` bytes; all where they are fewer."""
+    total = sum(len(text) for _, text in rows)
+    return rows[:: max(1, total // max(1, size))]
