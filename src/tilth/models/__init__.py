@@ -3,4 +3,5 @@
 # Architectures of our own: model_type -> what makes transformers know it.
 ARCHITECTURES = {
     "tilth-recurrent": "tilth.models.recurrent:register",
+    "tilth-retro": "tilth.models.retro:register",
 }
