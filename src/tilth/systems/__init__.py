@@ -14,6 +14,7 @@ from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
+    "min-k": "tilth.systems.min_k",
     "perplexed": "tilth.systems.perplexed",
     "spgc": "tilth.systems.spgc",
 }
