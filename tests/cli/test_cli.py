@@ -11,7 +11,7 @@ from tilth.cli.main import run
 
 
 # Commands with commands of their own, and one of these.
-GROUPS = {"corpus": "show", "zoo": "list", "evaluate": "membership"}
+GROUPS = {"compress": "truncate", "corpus": "show", "zoo": "list", "evaluate": "membership"}
 
 
 def out_of(capsys, *words):

@@ -114,3 +114,11 @@ def finish(folder: Path, record: Mapping[str, Any]) -> None:
         if path.is_file() and path.name not in (MANIFEST, LOCK) and TEMPORARY not in path.name
     ]
     write_manifest(folder, listed, **fields)
+
+
+def fresh(out: str | Path) -> Path:
+    """A folder for a new result. Raises DataError where something is in it."""
+    folder = Path(out)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise DataError("is there already", where=str(out), hint="-o NEW-FOLDER")
+    return folder

@@ -64,7 +64,8 @@ def train_model(
     )
     request = {
         "command": "train", "data": texts.digest, "base": chosen.digest_of(base),
-        "objective": objective, "size": "" if base else str(size), "tokens": tokens, "seed": seed, "settings": made,
+        "objective": objective, "size": "" if base else str(size), "tokens": tokens, "seed": seed,
+        "settings": made,
     }  # fmt: skip
     old_texts = reading.read(old, held_out=0, text_column=made["text_column"]) if old else None
     start = _Start(made, texts, base, size, objective, seed, progress)

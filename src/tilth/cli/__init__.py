@@ -13,6 +13,11 @@ COMMANDS = {
         "tilth.cli.train",
         "Train a language model on texts, from scratch or from a Hugging Face folder.",
     ),
+    "merge": ("tilth.cli.merge", "Merge models of one parent, or an adapter into its base."),
+    "compress": (
+        "tilth.cli.compress",
+        "A smaller model from a larger one: leave out layers, zero weights, distil.",
+    ),
     "corpus": (
         "tilth.cli.corpus",
         "Make a corpus step by step; show, count and export documents, and say why.",

@@ -1,0 +1,133 @@
+"""Model folder in, model folder out: merge, put an adapter into its base, truncate, make sparse.
+
+The changes are those of `models.merge`, `models.lora` and `models.surgery`; each says what it
+promises and is checked on random tokens. Nothing is written where the check fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.build.output import fresh
+from tilth.errors import DataError, UsageError, nearest
+from tilth.types import Progress, silent
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ADAPTER = "adapter_config.json"
+# An adapter in its base gives the logits that it gives beside it, up to the rounding of weights.
+TOLERANCE = 1e-3
+
+
+def kind_of(folder: str | Path) -> str:
+    """The kind (`models.folder.KINDS`) of the head that a folder's config.json names."""
+    from tilth.models.checkpoint import KINDS
+    from tilth.store.write import read_json
+
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise DataError("holds no model: there is no config.json", where=str(folder))
+    stated = read_json(path)
+    names = (stated.get("architectures") if isinstance(stated, dict) else None) or [""]
+    kind = next((kind for end, kind in KINDS.items() if str(names[0]).endswith(end)), None)
+    if kind is None:
+        raise DataError(f"states no known architecture, but {names[0]!r}", where=str(folder))
+    return kind
+
+
+def merge(
+    models: Sequence[str], out: str, *, base: str = "", method: str = "", weights: str = "",
+    density: float = 0.0, scale: float = 1.0, seed: int = 0, tokenizer: str = "",
+    progress: Progress = silent,
+) -> dict[str, Any]:  # fmt: skip
+    """Merge folders into one; of one adapter folder and its base a whole model.
+
+    `method` "" is `task-arithmetic` with a base and `soup` without; `weights` is `0.7,0.3`.
+    """
+    from tilth.models.merge import merge_folders
+    from tilth.models.surgery.combine import METHODS
+
+    known = (*METHODS, "soup")
+    if method and method not in known:
+        raise UsageError(f"there is no way {method!r} to merge", hint=nearest(method, known))
+    if any((Path(model) / ADAPTER).is_file() for model in models):
+        if len(models) != 1 or not base or method or weights:
+            raise UsageError(
+                "an adapter goes alone into its base",
+                hint="tilth merge ADAPTER --base BASE -o OUT",
+            )
+        return into_base(models[0], base, out)
+    method = method or ("task-arithmetic" if base else "soup")
+    if method == "soup":
+        if base or weights:
+            raise UsageError("a soup is the plain average of models: no base, no weights",
+                             hint="--method linear for weights")  # fmt: skip
+        method = "linear"
+    try:
+        given = [float(part) for part in weights.split(",")] if weights else None
+    except ValueError:
+        raise UsageError(
+            f"--weights {weights!r} are no numbers", hint="--weights 0.7,0.3"
+        ) from None
+    fresh(out)
+    made = merge_folders(
+        out, models, base=base or None, weights=given, method=method, density=density or None,
+        scale=scale, seed=seed, tokenizer=tokenizer or None, progress=progress,
+    )  # fmt: skip
+    return {"method": method, **vars(made)}
+
+
+def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:
+    """A LoRA folder (tilth's or PEFT's) added to the weights of its base, and saved whole."""
+    from tilth.models.folder import TOKENIZER, load_model, save_model
+    from tilth.models.lora import load_lora, merge_lora
+
+    model = load_model(base, kind_of(base))
+    wrapped = load_lora(model, adapter)
+    before = _logits(model)
+    difference = float((_logits(merge_lora(model)) - before).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(before.abs().max())):
+        raise DataError(
+            f"in the base it gives other logits than beside it, by {difference:.2g}",
+            where=adapter, hint="weights of this precision cannot hold it",
+        )  # fmt: skip
+    fresh(out)
+    source = next((f for f in (adapter, base) if (Path(f) / TOKENIZER).is_file()), None)
+    save_model(model, out, source)
+    return {"method": "lora", "modules": len(wrapped.modules), "logit_difference": difference}
+
+
+def change(surgery: str, model: str, out: str, **parameters: Any) -> dict[str, Any]:
+    """One of `models.surgery.SURGERIES` on a folder, its promise checked before anything is
+    written."""
+    from tilth.models.checkpoint import Checkpoint
+    from tilth.models.folder import TOKENIZER
+    from tilth.models.surgery.run import operate
+
+    before = Checkpoint.load(model)
+    done = operate(surgery, before, **parameters)
+    fresh(out)
+    done.checkpoint.save(out, model if (Path(model) / TOKENIZER).is_file() else None)
+    counts = [sum(t.numel() for t in c.tensors.values()) for c in (before, done.checkpoint)]
+    live = sum(int((t != 0).sum()) for t in done.checkpoint.tensors.values())
+    return {
+        "surgery": surgery, "parameters": {"before": counts[0], "after": counts[1]},
+        "not_zero": live, "bit_equal_tensors": len(done.promise.bit_equal),
+        "function_kept": done.promise.function, "because": done.promise.because,
+        "logit_difference": done.kept.logit_difference,
+    }  # fmt: skip
+
+
+def _logits(model: PreTrainedModel) -> Any:
+    """Logits of a few random tokens, float32."""
+    import torch
+
+    size = model.config.vocab_size
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(min(5, size - 1), size, (2, 8), generator=generator)
+    with torch.inference_mode():
+        out = model(input_ids=ids)
+    return (out["logits"] if "logits" in out else out[0]).float()
