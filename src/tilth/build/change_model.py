@@ -45,7 +45,8 @@ def merge(
 ) -> dict[str, Any]:  # fmt: skip
     """Merge folders into one; of one adapter folder and its base a whole model.
 
-    `method` "" is `task-arithmetic` with a base and `soup` without; `weights` is `0.7,0.3`.
+    `method` "" is `task-arithmetic` with a base, else `linear` with weights, else `soup`;
+    `weights` is `0.7,0.3`.
     """
     from tilth.models.merge import merge_folders
     from tilth.models.surgery.combine import METHODS
@@ -60,7 +61,7 @@ def merge(
                 hint="tilth merge ADAPTER --base BASE -o OUT",
             )
         return into_base(models[0], base, out)
-    method = method or ("task-arithmetic" if base else "soup")
+    method = method or ("task-arithmetic" if base else "linear" if weights else "soup")
     if method == "soup":
         if base or weights:
             raise UsageError("a soup is the plain average of models: no base, no weights",
