@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -70,13 +71,26 @@ def test_the_sum_equals_a_loop_over_targets():
 
 def test_the_loss_is_that_of_the_model_class():
     """`transformers` shifts and averages by itself when it is given labels."""
-    model, objective = tiny_model(), Causal(length=16)
+    model, objective = tiny_model(), Causal(length=16, apart=False)
     batch = objective.prepare(documents(), Draws())
     made = objective.loss(model, batch)
     rows = torch.from_numpy(batch["tokens"].astype(np.int64))
     theirs = model(input_ids=rows, labels=rows).loss
     assert math.isclose(made.total.item() / made.n_targets, theirs.item(), rel_tol=1e-5)
     assert made.n_targets == len(batch) * 16
+
+
+def test_a_document_is_read_in_a_row_as_it_is_alone():
+    """The sum over rows equals the sum over documents (and pieces of them), each run alone."""
+    model, objective, data = tiny_model(), Causal(length=40), documents()
+    batch = objective.prepare(data, Draws())
+    expected = 0.0
+    for row in batch["tokens"].astype(np.int64):
+        starts = [0, *(np.flatnonzero(row[1:-1] == data.end) + 1), 40]
+        for start, stop in itertools.pairwise(starts):
+            piece = torch.from_numpy(row[start : stop + 1])[None]
+            expected += cross_entropy_sum(model(piece[:, :-1]).logits, piece[:, 1:]).item()
+    assert math.isclose(objective.loss(model, batch).total.item(), expected, rel_tol=1e-5)
 
 
 def test_draws_depend_on_the_document_alone():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tilth.errors import DataError, LimitError, UsageError
+from tilth.models.packed import forward, row_segments
 from tilth.objectives.causal import Causal
 from tilth.testing.objectives import VOCABULARY, tiny_model
 from tilth.tokens.documents import TokenDocuments
@@ -79,7 +80,7 @@ def test_the_loop_equals_a_naive_one(data, first):
     order = RowOrder(Causal(length=32), data, 0)
     for step in range(20):
         rows = torch.from_numpy(order.take(8)["tokens"].astype(np.int64))
-        logits = model(input_ids=rows[:, :-1]).logits
+        logits = forward(model, rows[:, :-1], row_segments(rows[:, :-1], data.end))
         torch.nn.functional.cross_entropy(logits.transpose(1, 2), rows[:, 1:]).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0).item()
         point = first[1].points[step]

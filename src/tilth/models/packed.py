@@ -112,7 +112,7 @@ def forward(
     if token_types is not None:
         arguments["token_type_ids"] = laid_out(token_types)
     base = model.base_model
-    hook = base.register_forward_hook(_restoring(put, places, tuple(ids.shape), at))
+    hook = base.register_forward_hook(_restoring(put, places, ids.shape, at))
     try:
         if packs(model):
             running: Any = _attending(model, Groups.of(lengths, window))
@@ -162,7 +162,7 @@ def _first_position(model: PreTrainedModel) -> int:
     """The number of position 0: RoBERTa counts from the padding id + 1."""
     if model.config.model_type not in SHIFTED:
         return 0
-    return int(model.get_input_embeddings().padding_idx) + 1
+    return int(model.get_input_embeddings().padding_idx) + 1  # type: ignore[arg-type]
 
 
 def _side_by_side(
@@ -190,7 +190,7 @@ def _one_a_row(
 
 
 def _restoring(
-    put: torch.Tensor, places: torch.Tensor, shape: tuple[int, int], at: torch.Tensor | None
+    put: torch.Tensor, places: torch.Tensor, shape: torch.Size, at: torch.Tensor | None
 ) -> Any:
     """A hook that brings the last hidden states back to the rows of the caller."""
     import torch
@@ -253,14 +253,13 @@ def segment_attention(
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
         key, value = (part.repeat_interleave(repeats, dim=1) for part in (key, value))
-    found, start = [], 0
     heads, head = query.shape[1], query.shape[3]
-    for count, length in zip(groups.counts, groups.lengths):
-        stop = start + count * length
-        q, k, v = (
-            part[0, :, start:stop].reshape(heads, count, length, head).transpose(0, 1)
-            for part in (query, key, value)
-        )
+    sizes = [count * length for count, length in zip(groups.counts, groups.lengths)]
+    # One split, not many slices: the way back through a slice fills the whole row with zeros.
+    pieces = zip(*(torch.split(part[0], sizes, dim=1) for part in (query, key, value)))
+    found = []
+    for count, length, parts in zip(groups.counts, groups.lengths, pieces):
+        q, k, v = (part.reshape(heads, count, length, head).transpose(0, 1) for part in parts)
         if window is None or window >= length - 1:
             made = torch.nn.functional.scaled_dot_product_attention(
                 q, k, v, dropout_p=dropout, scale=scaling, is_causal=bool(causal) and length > 1
@@ -268,7 +267,6 @@ def segment_attention(
         else:
             made = _windowed(q, k, v, window, bool(causal), dropout, scaling)
         found.append(made.transpose(1, 2).reshape(count * length, heads, head))
-        start = stop
     return torch.cat(found)[None], None
 
 
@@ -291,10 +289,10 @@ def _windowed(
     span = size + window + after
     asked = F.pad(q, (0, 0, 0, rest)).view(count, heads, chunks, size, head)
     # (segments, heads, chunks, head, span) -> (segments, chunks, heads, span, head)
-    seen = [
+    keys, values = (
         F.pad(part, (0, 0, window, rest + after)).unfold(2, span, size).permute(0, 2, 1, 4, 3)
         for part in (k, v)
-    ]
+    )
     place = torch.arange(chunks * size, device=q.device).view(chunks, size, 1)
     other = torch.arange(span, device=q.device) - window
     other = (torch.arange(chunks, device=q.device) * size)[:, None, None] + other
@@ -302,7 +300,7 @@ def _windowed(
     # Places beyond the end look at something, so that their softmax is a number; they are cut off.
     near = (near | (place >= length)).view(1, chunks, 1, size, span)
     made = F.scaled_dot_product_attention(
-        asked.transpose(1, 2).flatten(0, 1), *(part.flatten(0, 1) for part in seen),
+        asked.transpose(1, 2).flatten(0, 1), keys.flatten(0, 1), values.flatten(0, 1),
         attn_mask=near.expand(count, -1, -1, -1, -1).flatten(0, 1),
         dropout_p=dropout, scale=scaling,
     )  # fmt: skip

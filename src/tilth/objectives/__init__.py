@@ -1,6 +1,9 @@
 """Objectives: how documents become rows, and rows become a loss. A literal table names them."""
 
-OBJECTIVES = {"causal": "tilth.objectives.causal:Causal"}
+OBJECTIVES = {
+    "causal": "tilth.objectives.causal:Causal",
+    "masked": "tilth.objectives.masked:Masked",
+}
 # Of labelled tasks, by kind.
 TASK_OBJECTIVES = {
     "classify": "tilth.objectives.tasks:Classify",

@@ -82,7 +82,9 @@ class Objective(Protocol):
     loss, and returns a sum: the loop divides by the targets of the whole accumulated batch.
 
     An objective may have `modules: Mapping[str, torch.nn.Module]`: parts of its own that are
-    trained along with the model and stored in checkpoints as `objective.NAME.` (see `own_modules`).
+    trained along with the model and stored in checkpoints as `objective.NAME.` (see `own_modules`);
+    `segment: int`, the longest text in a row where that is shorter than the row; and `model_kind`,
+    which model its checks take (`causal` where it is silent, `bert`, `electra`).
     """
 
     name: str

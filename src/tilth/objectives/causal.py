@@ -3,9 +3,13 @@
 Documents are joined with the end token, one before the first and one after each, and the stream is
 cut in rows of `length` targets (rows of joined documents: Brown et al., 2020). So each token, the
 first of a document and its end too, is a target once; the tail that fills no row is dropped and
-counted. Use it to learn from running text. Attention sees across documents in a row: a token may
-look at the end of a document that has nothing to do with it, and a document is cut wherever a row
-ends. Both cost little where documents are longer than a row; they cost more where they are short.
+counted. Use it to learn from running text.
+
+Documents of a row are kept apart: attention sees the document of the token alone, positions begin
+again at its end token (`models.packed`), so that a document is read in training as it is when it
+is scored or continued, whatever lay beside it. A document is still cut wherever a row ends.
+`apart=False` lets attention see across documents, as is common: a little faster, right for models
+that carry a state from row to row, and wrong in what it teaches where documents are short.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tilth.errors import UsageError
+from tilth.models.packed import forward, row_segments
 from tilth.objectives.batch import Batch, Draws, Loss
 
 if TYPE_CHECKING:
@@ -41,33 +46,48 @@ def joined(documents: TokenDocuments) -> np.ndarray:
     return np.concatenate(parts)
 
 
+def cut(stream: np.ndarray, length: int) -> tuple[np.ndarray, int]:
+    """(rows (rows, length + 1) of a stream, targets left over). Neighbouring rows share one token:
+    the last target of one is the first input of the next."""
+    rows, dropped = divmod(len(stream) - 1, length)
+    inputs = stream[: rows * length].reshape(rows, length)
+    last = stream[length : rows * length + 1 : length].reshape(rows, 1)
+    return np.concatenate([inputs, last], axis=1), dropped
+
+
 class Causal:
-    """Next-token prediction on rows of `length` targets; the array `tokens` has length + 1."""
+    """Next-token prediction on rows of `length` targets; the array `tokens` has length + 1.
+
+    With `apart`, `segments` (rows, length) says which document of its row each input belongs to.
+    """
 
     name = "causal"
-    version = 1
+    version = 2
 
-    def __init__(self, *, length: int = 256) -> None:
+    def __init__(self, *, length: int = 256, apart: bool = True) -> None:
         if length < 2:
             raise UsageError(f"a row of {length} tokens teaches nothing", hint="length >= 2")
-        self.length = length
+        self.length, self.apart = length, apart
 
     def parameters(self) -> dict[str, Any]:
-        return {"length": self.length}
+        return {"length": self.length, "apart": self.apart}
 
     def prepare(self, documents: TokenDocuments, rng: Draws) -> Batch:
         """Rows of the joined documents, in order. Nothing is drawn."""
-        stream = joined(documents)
-        rows, dropped = divmod(len(stream) - 1, self.length)
-        # Neighbouring rows share one token: the last target here is the first input there.
-        inputs = stream[: rows * self.length].reshape(rows, self.length)
-        last = stream[self.length : rows * self.length + 1 : self.length].reshape(rows, 1)
-        return Batch({"tokens": np.concatenate([inputs, last], axis=1)}, dropped)
+        tokens, dropped = cut(joined(documents), self.length)
+        arrays = {"tokens": tokens}
+        if self.apart:
+            arrays["segments"] = row_segments(tokens[:, :-1], documents.end).astype(np.int32)
+        return Batch(arrays, dropped)
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> Loss:
         """Cross-entropy over all targets of the batch."""
         import torch
 
         rows = torch.from_numpy(batch["tokens"].astype(np.int64)).to(model.device)
-        logits = model(input_ids=rows[:, :-1], use_cache=False).logits
+        if self.apart:
+            segments = torch.from_numpy(batch["segments"]).to(model.device)
+            logits = forward(model, rows[:, :-1], segments)
+        else:
+            logits = model(input_ids=rows[:, :-1], use_cache=False).logits
         return Loss(cross_entropy_sum(logits, rows[:, 1:]), {}, rows[:, 1:].numel())

@@ -30,8 +30,13 @@ def documents(seed: int = 0, count: int = 24) -> TokenDocuments:
     return TokenDocuments(names, rows, VOCABULARY, end=0, sizes=sizes)
 
 
-def tiny_model(seed: int = 0) -> Any:
-    """A decoder of about 20,000 parameters with a context of 64."""
+def tiny_model(seed: int = 0, kind: str = "causal") -> Any:
+    """A decoder of about 20,000 parameters with a context of 64; or, by `kind`, a `bert` or
+    `electra` of that size, with one id more than the documents have, for the mask."""
+    if kind != "causal":
+        from tilth.models.encoders import build_shape
+
+        return build_shape(32, 1, vocabulary=VOCABULARY + 1, context=64, kind=kind, seed=seed)
     from tilth.models.decoder import build
 
     return build("22k", vocabulary=VOCABULARY, context=64, seed=seed)
@@ -42,17 +47,19 @@ def check_objective(
 ) -> None:
     """Raise AssertionError, saying what is wrong, where the objective breaks its contract.
 
-    Its rows must fit `model` and `data` (by default `tiny_model`, with a context of 64, and
-    `documents`). Checked: `prepare` is pure, leaves the documents as they are and takes none at
-    all; rows can be taken and joined; `loss` is a sum, the same whole or row by row, with finite
-    gradients, and leaves the model's mode alone; a training that is interrupted ends as one that
-    is not (`check_resume`). And what `check_method` says of every method.
+    Its rows must fit `model` and `data` (by default `tiny_model` of the objective's `model_kind`,
+    with a context of 64, and `documents`). Checked: `prepare` is pure, leaves the documents as they
+    are and takes none at all; rows can be taken and joined; `loss` is a sum, the same whole or row
+    by row, with finite gradients, and leaves the model's mode alone; a training that is interrupted
+    ends as one that is not (`check_resume`). And what `check_method` says of every method.
     """
     check_method("objective", objective)
     assert isinstance(objective, Objective), "does not have all parts of the protocol Objective"
     assert objective.length >= 1, "a row must consume tokens"
-    batch = _check_prepare(objective, documents() if data is None else data)
-    _check_loss(objective, tiny_model() if model is None else model, batch)
+    data = documents() if data is None else data
+    if model is None:
+        model = tiny_model(kind=getattr(objective, "model_kind", "causal"))
+    _check_loss(objective, model, _check_prepare(objective, data))
     check_resume(objective, model=model, data=data)
 
 
