@@ -16,7 +16,7 @@ class Recipe:
 
     `kind`: `causal` or `masked`. `sources`: named sets, or `installation`. `tokenizer`: the sources
     that the tokenizer is learned from, so that several models share one. A causal model's gate is
-    the 5-gram on the tokens that it saw; a masked one must guess `least_ratio` times as many masked
+    the 5-gram on the tokens that it saw; a masked one, of which `rate` is masked, must guess `least_ratio` times as many masked
     tokens as the most frequent token would.
     """
 
@@ -33,6 +33,7 @@ class Recipe:
     batch_tokens: int = 2048
     learning_rate: float = 5e-3
     schedule: str = "cosine"
+    rate: float = 0.3
     least_ratio: float = 3.0
 
     def to_value(self) -> dict[str, Any]:
@@ -49,6 +50,11 @@ ZOO = {
     ),
     "bert-general": Recipe(
         "shared", "masked", "Bert on English novels and Wikipedia", ENGLISH, ENGLISH, 4_000_000,
+        learning_rate=2e-3,
+    ),
+    "bert-bio": Recipe(
+        "shared", "masked", "Bert on titles and abstracts of medical articles",
+        ("screening_cohen", "bio_pubmedqa"), ("screening_cohen", "bio_pubmedqa"), 3_000_000,
         learning_rate=2e-3,
     ),
     "gpt-python": Recipe(

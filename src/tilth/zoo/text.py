@@ -66,7 +66,10 @@ def _named(name: str) -> tuple[list[tuple[str, str, str]], Source]:
     from tilth.data.sets import SetPath, open_set
 
     place = open_set(name)
-    assert isinstance(place, SetPath), "zoo models are trained on corpora"
+    if not isinstance(place, SetPath):
+        # The texts of a labelled set, never their labels; a split of it is a group.
+        rows = zip(place.table["id"].to_pylist(), place.table["group"].to_pylist(), place.texts())
+        return [(f"{name}/{id}", group, text) for id, group, text in rows], place.sources[0]
     documents = [(d.id, d.group, d.text) for d in place.documents()]
     return documents, place.sources[0]
 
