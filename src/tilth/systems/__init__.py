@@ -13,9 +13,11 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "languini": "tilth.systems.languini",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
     "min-k": "tilth.systems.min_k",
     "perplexed": "tilth.systems.perplexed",
+    "rewarm": "tilth.systems.rewarm",
     "spgc": "tilth.systems.spgc",
 }
 
