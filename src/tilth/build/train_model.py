@@ -162,7 +162,7 @@ class _Start:
         known = {
             "length": min(length, context) if self.base is None else length,
             "rate": self.settings["rate"], "mask": self.special.mask,
-            "vocabulary": self.model.config.vocab_size,
+            "special": sorted({self.special.begin, self.special.separator, self.special.pad}),
         }  # fmt: skip
         if name == "masked" and self.special.mask is None:
             raise DataError("its tokenizer has no mask token", where=str(self.base))

@@ -64,7 +64,7 @@ def model(name: str, *, progress: Progress = silent) -> ZooModel:
 
     made_by = recipe(name)
     text = read(made_by.sources, made_by.characters)
-    objective = _objective(made_by, mask=2)
+    objective = _objective(made_by)
     key = digest_value(
         [
             VERSION, made_by.to_value(), [list(source) for source in text.sources],
@@ -150,7 +150,7 @@ def _build(
         train, test = (
             TokenDocuments.of(*zip(*getattr(text, split)), tokenizer) for split in ("train", "test")
         )
-        objective = _objective(made_by, tokenizer.token_to_id(bpe.MASK))
+        objective = _objective(made_by)
         built = _fresh(made_by, tokenizer.get_vocab_size())
         history = fit(
             built, objective, train, tokens=made_by.tokens, batch_tokens=made_by.batch_tokens,
@@ -200,10 +200,12 @@ def _fresh(made_by: Recipe, vocabulary: int) -> Any:
     )
 
 
-def _objective(made_by: Recipe, mask: int | None) -> Objective:
-    """What the recipe trains with."""
+def _objective(made_by: Recipe) -> Objective:
+    """What the recipe trains with; PAD and MASK are the ids 1 and 2 of every zoo tokenizer."""
     if made_by.kind == "causal":
         from tilth.objectives.causal import Causal
 
         return Causal(length=made_by.context)
-    raise UsageError("masked models are not built yet")
+    from tilth.objectives.masked import Masked
+
+    return Masked(length=made_by.context, rate=made_by.rate, mask=2, special=(1,))

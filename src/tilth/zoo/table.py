@@ -14,10 +14,10 @@ from typing import Any
 class Recipe:
     """One model. Budgets count tokens; `characters` is what each document gives at most.
 
-    `kind`: `causal` or `masked`. `sources`: named sets, or `installation`. `tokenizer`: the sources
-    that the tokenizer is learned from, so that several models share one. A causal model's gate is
-    the 5-gram on the tokens that it saw; a masked one, of which `rate` is masked, must guess `least_ratio` times as many masked
-    tokens as the most frequent token would.
+    `kind`: `causal` or `masked`, with a share `rate` of masked tokens. `sources`: named sets, or
+    `installation`. `tokenizer`: the sources that the tokenizer is learned from, so that several
+    models share one. A causal model's gate is the 5-gram on the tokens that it saw; a masked one
+    must name `least_ratio` times as many masked tokens as the most frequent token would.
     """
 
     zoo: str
