@@ -12,7 +12,7 @@ its own. Labels are those of the training task: what else occurs in the test cou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +166,7 @@ def fine_tune(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     seed: int = 0,
-    policy: Policy | None = None,
+    policy: Policy | Callable[[Any], Policy] | None = None,
     settings: Mapping[str, Any] | None = None,
     progress: Progress = silent,
     training: Mapping[str, Any] | None = None,
@@ -176,7 +176,8 @@ def fine_tune(
 
     `batch` is examples a step, `epochs` how often each is seen. `options` are those of the
     objective (`length=128`; `segment`, `pieces` of a bag), `settings` of the model's configuration
-    (`hidden_dropout_prob=0.1`), `training` more arguments of `fit`. The head, the order and the
+    (`hidden_dropout_prob=0.1`), `training` more arguments of `fit`; a `policy` may be made from the
+    model with its head, as `functools.partial(freeze_lower, layers=2)`. The head, the order and the
     dropout follow `seed`. Raises UsageError for a kind without a head and for too few steps.
     """
     if task.kind not in HEADS:
@@ -208,7 +209,7 @@ def fine_tune(
         tokens=tokens_for_epochs(objective, data, epochs, batch_tokens, seed),
         batch_tokens=batch_tokens, micro_batch_tokens=min(batch_tokens, 8192), schedule=schedule,
         learning_rate=learning_rate, warmup=warmup, weight_decay=weight_decay, seed=seed,
-        policy=policy, progress=progress, **(training or {}),
+        policy=policy(model) if callable(policy) else policy, progress=progress, **(training or {}),
     )  # fmt: skip
     return TaskModel(task.kind, model, objective, tokenizer, history)
 

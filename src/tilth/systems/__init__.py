@@ -13,6 +13,7 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "biomed-finetuning": "tilth.systems.biomed_finetuning",
     "languini": "tilth.systems.languini",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
     "min-k": "tilth.systems.min_k",
