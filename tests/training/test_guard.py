@@ -8,7 +8,7 @@ import torch
 from tilth.errors import LimitError
 from tilth.objectives.causal import Causal
 from tilth.testing.objectives import tiny_model
-from tilth.training.guard import StepGuard
+from tilth.training.guard import StepGuard, spike_share
 from tilth.training.loop import fit
 
 OPTIONS = {"tokens": 20 * 64, "batch_tokens": 64, "micro_batch_tokens": 64, "threads": 1}
@@ -76,3 +76,11 @@ def test_weights_that_are_lost_end_the_training_in_one_line(counting):
     spiky = Spiky(set(range(6, 99)), float("inf"))
     with pytest.raises(LimitError, match="no number at step 10"):
         fit(tiny_model(), spiky, counting, guard=StepGuard(patience=4), **OPTIONS)
+
+
+def test_the_spike_score_is_the_share_of_outliers():
+    guard = StepGuard(window=8, least=4)
+    losses = [1.0, 1.1, 0.9, 1.0] * 5
+    losses[10] = losses[17] = 50.0
+    assert spike_share(losses, [1.0] * 20, guard) == 1 / 16, "the second is one of two in a window"
+    assert spike_share(losses[:4], [1.0] * 4, guard) == 0.0

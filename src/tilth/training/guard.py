@@ -45,3 +45,16 @@ class StepGuard:
 
     def to_value(self) -> list[float]:
         return [self.window, self.sigmas, self.least, self.patience]
+
+
+def spike_share(losses: Sequence[float], norms: Sequence[float], guard: StepGuard) -> float:
+    """The share of steps that `guard` would call outliers, of those that it can judge.
+
+    OLMo 2's spike score: how restless a training is, whatever was done about it.
+    """
+    judged = range(guard.least, len(losses))
+    spikes = sum(
+        bool(guard.reason(losses[:step], norms[:step], losses[step], norms[step]))
+        for step in judged
+    )
+    return spikes / len(judged) if len(judged) else 0.0
