@@ -13,10 +13,12 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "ad-bert": "tilth.systems.ad_bert",
     "biomed-finetuning": "tilth.systems.biomed_finetuning",
     "languini": "tilth.systems.languini",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
     "min-k": "tilth.systems.min_k",
+    "olmo2": "tilth.systems.olmo2",
     "perplexed": "tilth.systems.perplexed",
     "rewarm": "tilth.systems.rewarm",
     "spgc": "tilth.systems.spgc",

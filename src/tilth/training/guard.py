@@ -27,7 +27,7 @@ class StepGuard:
     def outlier(self, values: Sequence[float], value: float) -> bool:
         """Whether `value` lies beyond the mean of the last values by more than the limit."""
         last = values[-self.window :]
-        if len(last) < self.least:
+        if len(last) < max(1, self.least):
             return False
         mean = math.fsum(last) / len(last)
         spread = math.sqrt(math.fsum((one - mean) ** 2 for one in last) / max(1, len(last) - 1))
