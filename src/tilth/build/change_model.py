@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth.build.output import fresh
+from tilth.build.output import also_listed, fresh
 from tilth.errors import DataError, UsageError, nearest
 from tilth.types import Progress, silent
 
@@ -83,10 +83,24 @@ def merge(
 
 def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:
     """A LoRA folder (tilth's or PEFT's) added to the weights of its base, and saved whole."""
+    from tilth.evaluation.tasks import HEADS, TASK_FILE
     from tilth.models.folder import TOKENIZER, load_model, save_model
     from tilth.models.lora import load_lora, merge_lora
+    from tilth.store.write import read_json
 
-    model = load_model(base, kind_of(base))
+    task = Path(adapter) / TASK_FILE
+    made_for = read_json(task) if task.is_file() else None
+    if made_for is None:
+        model = load_model(base, kind_of(base))
+    else:
+        # The base lacks the head; the adapter holds all of it.
+        labels = made_for["objective"].get("labels") or ["value"]
+        head = HEADS[made_for["kind"]]
+        named = {} if head == "choose" else {
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: number for number, label in enumerate(labels)},
+        }  # fmt: skip
+        model = load_model(base, head, new_head=True, **named)
     wrapped = load_lora(model, adapter)
     before = _logits(model)
     difference = float((_logits(merge_lora(model)) - before).abs().max())
@@ -98,6 +112,8 @@ def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:
     fresh(out)
     source = next((f for f in (adapter, base) if (Path(f) / TOKENIZER).is_file()), None)
     save_model(model, out, source)
+    if made_for is not None:
+        also_listed(Path(out), TASK_FILE, made_for)
     return {"method": "lora", "modules": len(wrapped.modules), "logit_difference": difference}
 
 

@@ -107,6 +107,18 @@ def finish(folder: Path, record: Mapping[str, Any]) -> None:
     (folder / MANIFEST).unlink(missing_ok=True)
     write_json(folder / RECORD, dict(record))
     shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    _list_all(folder, manifest)
+
+
+def also_listed(folder: Path, name: str, value: Any) -> None:
+    """One more JSON file in a finished folder, the manifest last again."""
+    manifest = read_manifest(folder) or {}
+    (folder / MANIFEST).unlink(missing_ok=True)
+    write_json(folder / name, value)
+    _list_all(folder, manifest)
+
+
+def _list_all(folder: Path, manifest: Mapping[str, Any]) -> None:
     fields = {key: value for key, value in manifest.items() if key != "files"}
     listed = [
         path.relative_to(folder).as_posix()

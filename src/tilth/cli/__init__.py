@@ -13,6 +13,10 @@ COMMANDS = {
         "tilth.cli.train",
         "Train a language model on texts, from scratch or from a Hugging Face folder.",
     ),
+    "tune": (
+        "tilth.cli.tune",
+        "Tune a model on labelled data or conversations: the whole model, or a LoRA.",
+    ),
     "merge": ("tilth.cli.merge", "Merge models of one parent, or an adapter into its base."),
     "compress": (
         "tilth.cli.compress",
