@@ -111,6 +111,10 @@ def test_hidden_states_and_chosen_positions(name):
     torch.testing.assert_close(forward(model, ids, segments, at=at), logits[at], atol=1e-5, rtol=0)
     chosen = forward(model, ids, segments, hidden=True, at=at)
     torch.testing.assert_close(chosen, hidden[at], atol=1e-5, rtol=0)
+    states = []
+    both = forward(model, ids, segments, at=at, states=states)
+    torch.testing.assert_close(both, logits[at], atol=1e-5, rtol=0)
+    torch.testing.assert_close(states[0], hidden, atol=1e-5, rtol=0)
     base = forward(model.base_model, ids, segments, hidden=True)
     torch.testing.assert_close(base, hidden, atol=1e-5, rtol=0)
 

@@ -79,6 +79,7 @@ def forward(
     token_types: torch.Tensor | None = None,
     at: torch.Tensor | None = None,
     window: int | None = None,
+    states: list[torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Logits (rows, length, vocabulary) of `ids` (rows, length), int64; each segment for itself.
 
@@ -112,7 +113,7 @@ def forward(
     if token_types is not None:
         arguments["token_type_ids"] = laid_out(token_types)
     base = model.base_model
-    hook = base.register_forward_hook(_restoring(put, places, ids.shape, at))
+    hook = base.register_forward_hook(_restoring(put, places, ids.shape, at, states))
     try:
         if packs(model):
             running: Any = _attending(model, Groups.of(lengths, window))
@@ -190,23 +191,25 @@ def _one_a_row(
 
 
 def _restoring(
-    put: torch.Tensor, places: torch.Tensor, shape: torch.Size, at: torch.Tensor | None
-) -> Any:
+    put: torch.Tensor, places: torch.Tensor, shape: torch.Size,
+    at: torch.Tensor | None, states: list[torch.Tensor] | None,
+) -> Any:  # fmt: skip
     """A hook that brings the last hidden states back to the rows of the caller."""
     import torch
 
     def restore(_module: Any, _inputs: Any, output: Any) -> Any:
-        states = output.last_hidden_state
-        states = states.reshape(-1, states.shape[-1])
-        if at is None:
-            rows = states.new_zeros(shape[0] * shape[1], states.shape[-1])
-            rows = rows.index_copy(0, put, states[places])
-            output.last_hidden_state = rows.view(*shape, -1)
-        else:
+        found = output.last_hidden_state
+        found = found.reshape(-1, found.shape[-1])
+        if at is None or states is not None:
+            rows = found.new_zeros(shape[0] * shape[1], found.shape[-1])
+            rows = rows.index_copy(0, put, found[places]).view(*shape, -1)
+            output.last_hidden_state = rows
+            if states is not None:
+                states.append(rows)
+        if at is not None:
             place_of = torch.full((shape[0] * shape[1],), -1, device=put.device)
             place_of[put] = places
-            chosen = place_of[at.reshape(-1).nonzero()[:, 0]]
-            output.last_hidden_state = states[chosen][None]
+            output.last_hidden_state = found[place_of[at.reshape(-1).nonzero()[:, 0]]][None]
         return output
 
     return restore

@@ -2,7 +2,13 @@
 
 OBJECTIVES = {
     "causal": "tilth.objectives.causal:Causal",
+    "contrastive": "tilth.objectives.contrastive:Contrastive",
+    "distil": "tilth.objectives.distil:Distil",
+    "instruct": "tilth.objectives.instruct:Instruct",
     "masked": "tilth.objectives.masked:Masked",
+    "replaced": "tilth.objectives.replaced:Replaced",
+    "retrieved": "tilth.objectives.retrieved:Retrieved",
+    "sentences": "tilth.objectives.sentences:Sentences",
 }
 # Of labelled tasks, by kind.
 TASK_OBJECTIVES = {

@@ -42,7 +42,7 @@ class Masked:
     mask and the end of a document. `unit`: what is chosen whole: `token`, `word`, `span` (of
     words), `tfidf` (informative words first). `split`: shares masked, replaced, kept.
     `replacement`: `uniform` or `tfidf`. `words`, `informative`: what `tokens.words` makes, for all
-    but tokens that are replaced uniformly.
+    but tokens that are replaced uniformly. `window`: see `packed.forward`.
 
     Arrays: `ids` (rows, length), corrupted; `targets`, the original id or -1; `segments`.
     """
@@ -63,10 +63,12 @@ class Masked:
         replacement: str = "uniform",
         words: str = "",
         informative: Sequence[Any] = (),
+        window: int | None = None,
     ) -> None:
         if length < 2:
             raise UsageError(f"a row of {length} tokens teaches nothing", hint="length >= 2")
         self.length, self.mask, self.special = length, mask, tuple(special)
+        self.window = window
         listed = [(tuple(word), float(weight)) for word, weight in informative]
         share = (float(split[0]), float(split[1]), float(split[2])) if len(split) == 3 else ()
         self.how = Corruption(rate, unit, share, replacement, words, listed)  # type: ignore[arg-type]
@@ -78,6 +80,7 @@ class Masked:
             "special": list(self.special), "unit": how.unit, "split": list(how.split),
             "replacement": how.replacement, "words": how.words,
             "informative": [[list(word), weight] for word, weight in how.informative],
+            "window": self.window,
         }  # fmt: skip
 
     def changed(self, **options: Any) -> Masked:
@@ -108,7 +111,7 @@ class Masked:
         )
         check_ids(model, ids)
         at = targets != NO_TARGET
-        logits = forward(model, ids, segments, at=at)
+        logits = forward(model, ids, segments, at=at, window=self.window)
         named = int((logits.detach().argmax(-1) == targets[at]).sum())
         total = cross_entropy_sum(logits, targets[at])
         return Loss(total, {"named": float(named)}, int(at.sum()))
