@@ -12,7 +12,7 @@ its own. Labels are those of the training task: what else occurs in the test cou
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from tilth.models.heads import with_head
 from tilth.objectives import TASK_OBJECTIVES
 from tilth.objectives.batch import Draws
 from tilth.objectives.tasks_rows import task_documents
+from tilth.signals.calibration import area_under_curve
 from tilth.store.write import read_json, write_json
 from tilth.tokens.special import special_ids
 from tilth.training.epochs import tokens_for_epochs
@@ -79,9 +80,13 @@ class TaskModel:
                 module.train(mode)
         return found
 
-    def predict(self, task: Task) -> list[Any]:
-        """For each example a label, labels, tags, the number of a choice, or a number."""
-        logits, labels = self.logits(task), self.objective.labels
+    def predict(self, task: Task, logits: list[np.ndarray] | None = None) -> list[Any]:
+        """For each example a label, labels, tags, the number of a choice, or a number.
+
+        `logits`: of the task, where they are known already.
+        """
+        logits = self.logits(task) if logits is None else logits
+        labels = self.objective.labels
         if self.kind == "regress":
             return [float(x[0]) * self.objective.scale + self.objective.centre for x in logits]
         if self.kind == "choose":
@@ -232,8 +237,8 @@ def evaluate(tuned: TaskModel, task: Task) -> Evaluation:
     """Metrics of a task on its rows. AUC is of the second label, where there are two."""
     if task.kind != tuned.kind:
         raise UsageError(f"the model is for {tuned.kind}, not {task.kind}", where=task.name)
-    predicted = tuned.predict(task)
-    gold = gold_of(task)
+    logits = tuned.logits(task)
+    predicted, gold = tuned.predict(task, logits), gold_of(task)
     if task.kind == "regress":
         errors = [-((one - other) ** 2) for one, other in zip(gold, predicted)]
         found = {"Pearson": metrics.pearson(gold, predicted),
@@ -257,7 +262,8 @@ def evaluate(tuned: TaskModel, task: Task) -> Evaluation:
         found["macro F1"] = metrics.macro_f1([[one] for one in gold], [[one] for one in predicted])
         labels = tuned.objective.labels
         if len(labels) == 2 and len(set(gold)) == 2 and set(gold) == set(labels):
-            found["AUC"] = _auc(tuned, task, gold, labels[1])
+            scores = [float(x[1] - x[0]) for x in logits]
+            found["AUC"] = area_under_curve(scores, [one == labels[1] for one in gold])
     right = [float(one == other) for one, other in zip(gold, predicted)]
     return Evaluation(_ordered(found, task), right, predicted)
 
@@ -267,13 +273,6 @@ def gold_of(task: Task) -> list[Any]:
     from tilth.objectives.tasks_rows import TARGETS
 
     return task.table[TARGETS[task.kind]].to_pylist()
-
-
-def _auc(tuned: TaskModel, task: Task, gold: Sequence[str], positive: str) -> float:
-    from tilth.signals.calibration import area_under_curve
-
-    scores = [float(x[1] - x[0]) for x in tuned.logits(task)]
-    return area_under_curve(scores, [one == positive for one in gold])
 
 
 def _ordered(found: dict[str, float], task: Task) -> dict[str, float]:
