@@ -15,6 +15,7 @@ from tilth.errors import UsageError, nearest
 SYSTEMS = {
     "ad-bert": "tilth.systems.ad_bert",
     "biomed-finetuning": "tilth.systems.biomed_finetuning",
+    "finance-merge": "tilth.systems.finance_merge",
     "languini": "tilth.systems.languini",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
     "min-k": "tilth.systems.min_k",
