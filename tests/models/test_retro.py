@@ -1,6 +1,7 @@
 """RETRO: where chunks look, causality by gradient, zero output, decoding, folders."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from tilth.models.chunked_attention import CrossAttention, group_of, groups
 from tilth.models.decoder import build as build_decoder
 from tilth.models.folder import load_model, save_model
 from tilth.models.retro import add_retrieval, build, continue_tokens, usual_layers
+from tilth.objectives.retrieved import Retrieved
+from tilth.testing.objectives import check_objective, documents, tiny_model
+from tilth.tokens.documents import TokenDocuments
+from tilth.training.loop import fit
 
 VOCABULARY, CHUNK = 300, 4
 
@@ -223,3 +228,30 @@ def test_what_cannot_be_changed_is_refused():
         add_retrieval(gpt2(), retrieval_layers=[3])
     assert usual_layers(12) == [5, 8, 11] and usual_layers(1) == [0]
     assert build("40k", vocabulary=VOCABULARY, chunk=4).config.longest_neighbour == 8
+
+
+def test_it_learns_to_copy_from_neighbours():
+    """What comes next stands in the neighbour and nowhere else."""
+    chance = np.random.default_rng(0)
+    rows = [chance.integers(1, 40, 16).astype(np.uint16) for _ in range(256)]
+    column = []
+    for row in rows:
+        following = np.concatenate([row[CHUNK:], np.full(3 * CHUNK, -1)])
+        made = [[following[n : n + 2 * CHUNK]] for n in range(0, 16, CHUNK)]
+        column.append(np.array(made, np.int32))
+    data = TokenDocuments([str(n) for n in range(256)], rows, VOCABULARY, end=0,
+                          extra={"neighbours": column})  # fmt: skip
+    model = add_retrieval(tiny_model(), chunk=CHUNK, retrieval_layers=[0], silent=False)
+    objective = Retrieved(length=16, chunk=CHUNK, most=1, tokens=2 * CHUNK)
+    history = fit(model, objective, data, tokens=200 * 512, batch_tokens=512, threads=1,
+                  micro_batch_tokens=512, learning_rate=1e-2)  # fmt: skip
+    assert history.loss < 3.2, "less than 3.43 a target can come from neighbours only"
+
+
+def test_the_objective_of_retrieval_fits():
+    data = documents(count=6)
+    column = [np.ones((-(-len(row) // CHUNK), 2, 2 * CHUNK), np.int32) for row in data.tokens]
+    data = replace(data, extra={"neighbours": column})
+    objective = Retrieved(length=16, chunk=CHUNK, most=2, tokens=2 * CHUNK)
+    model = add_retrieval(tiny_model(), chunk=CHUNK, silent=False)
+    check_objective(objective, model=model, data=data)

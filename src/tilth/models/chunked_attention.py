@@ -82,6 +82,9 @@ class ChunkedCrossAttention(nn.Module):
         super().__init__()
         self.chunk = chunk
         self.norm = nn.RMSNorm(width, eps=1e-6)
+        # Where in its group a position is: what follows in the text stands further on in what was
+        # found. The paper has relative positions here.
+        self.positions = nn.Embedding(chunk, width)
         self.attention = CrossAttention(width, heads)
 
     def forward(
@@ -97,6 +100,7 @@ class ChunkedCrossAttention(nn.Module):
         filled = memory.shape[1] * self.chunk
         queries = F.pad(self.norm(hidden), (0, 0, left, filled - left - length))
         queries = queries.reshape(rows * memory.shape[1], self.chunk, width)
+        queries = queries + self.positions.weight
         found = self.attention(queries, memory.flatten(0, 1), valid.flatten(0, 1))
         return found.reshape(rows, filled, width)[:, left : left + length]
 
@@ -130,6 +134,8 @@ class NeighbourEncoder(nn.Module):
 
     def __init__(self, width: int, heads: int, layers: int, longest: int) -> None:
         super().__init__()
+        # Embeddings of decoders are small or large; here they meet positions on one scale.
+        self.entry = nn.RMSNorm(width, eps=1e-6)
         self.positions = nn.Embedding(longest, width)
         self.layers = nn.ModuleList(NeighbourBlock(width, heads, 4 * width) for _ in range(layers))
         self.asking = nn.RMSNorm(width, eps=1e-6)
@@ -139,7 +145,7 @@ class NeighbourEncoder(nn.Module):
         self, embedded: torch.Tensor, valid: torch.Tensor, asking: torch.Tensor
     ) -> torch.Tensor:
         """embedded (n, k, r, width), valid (n, k, r), asking (n, m, width) -> (n, k r, width)."""
-        hidden = embedded + self.positions.weight[: embedded.shape[2]]
+        hidden = self.entry(embedded) + self.positions.weight[: embedded.shape[2]]
         asking = self.asking(asking)
         for layer in self.layers:
             hidden = layer(hidden, valid, asking)

@@ -4,7 +4,7 @@ Borgeaud et al. (2022), as Wang et al. (2023), "Shall we pretrain autoregressive
 with retrieval?", trained it. `add_retrieval` turns any decoder of `retro_modules.DECODERS` into one
 by surgery: a small encoder of neighbours and chunked cross-attention in some layers, behind their
 self-attention. The projection of its answer begins at 0, so that the new model's logits are the old
-ones' bit for bit; train it on (`objectives.retrieved`) or from random weights.
+ones' bit for bit. It learns by `objectives.retrieved`, from there or from random weights.
 
 When: knowledge that changes, or is too much for the weights, lies in a database, and passages of it
 are looked up while text is made. When not: the passages fit in the prompt and the model is large.
@@ -55,11 +55,13 @@ def add_retrieval(
     retrieval_layers: Sequence[int] | None = None,
     encoder_layers: int = 2,
     longest_neighbour: int | None = None,
+    silent: bool = True,
     seed: int = 0,
 ) -> RetroForCausalLM:
     """A copy of a decoder with retrieval, its logits unchanged whatever neighbours it is given.
 
-    `longest_neighbour`: tokens, by default two chunks: a chunk and what follows it. Raises
+    `longest_neighbour`: tokens, by default two chunks: a chunk and what follows it. `silent` False
+    lets neighbours speak from the start, as for a model that is trained from nothing. Raises
     UsageError for an architecture that is not covered, and for layers that it does not have.
     """
     import torch
@@ -82,12 +84,12 @@ def add_retrieval(
     config = RetroConfig(
         decoder=inner, chunk=chunk, retrieval_layers=chosen, encoder_layers=encoder_layers,
         longest_neighbour=longest_neighbour or 2 * chunk,
-        initializer_range=getattr(model.config, "initializer_range", 0.02),
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         made = RetroForCausalLM(config)
-    made.silence()
+    if silent:
+        made.silence()
     made.decoder.load_state_dict(copy.deepcopy(model.state_dict()))
     return made.to(model.dtype).eval()
 
@@ -96,13 +98,13 @@ def build(
     size: str | int = "1m", *, vocabulary: int, context: int = 256, chunk: int = 64, seed: int = 0,
     end: int = 0, retrieval_layers: Sequence[int] | None = None, encoder_layers: int = 2,
 ) -> RetroForCausalLM:  # fmt: skip
-    """A Llama decoder of about `size` parameters, and what retrieval adds to them."""
+    """A Llama decoder of about `size` parameters, and what retrieval adds; random weights."""
     from tilth.models.decoder import build as build_decoder
 
     decoder = build_decoder(size, vocabulary=vocabulary, context=context, seed=seed, end=end)
     return add_retrieval(
         decoder, chunk=chunk, retrieval_layers=retrieval_layers, encoder_layers=encoder_layers,
-        seed=seed,
+        silent=False, seed=seed,
     )  # fmt: skip
 
 

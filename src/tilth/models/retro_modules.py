@@ -47,15 +47,16 @@ class RetroConfig(PretrainedConfig):
         retrieval_layers: tuple[int, ...] = (),
         encoder_layers: int = 2,
         longest_neighbour: int = 128,
-        initializer_range: float = 0.02,
+        initializer_range: float | None = None,
         **kwargs: Any,
     ) -> None:
         self.decoder = dict(decoder or {"model_type": "llama"})
         self.chunk, self.encoder_layers = chunk, encoder_layers
         self.retrieval_layers = list(retrieval_layers)
         self.longest_neighbour = longest_neighbour
-        self.initializer_range = initializer_range
         inner = self.decoder_config()
+        # 0.02 is of use at widths of about a thousand; below it attention stays flat for long.
+        self.initializer_range = initializer_range or inner.hidden_size**-0.5
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
                      "max_position_embeddings"):  # fmt: skip
             kwargs[name] = getattr(inner, name)
