@@ -1,0 +1,203 @@
+"""Conversations to token ids: the one function that training and serving share.
+
+    chat = Chat(tokenizer)                        # the plain form; or Chat.load(FOLDER)
+    chat.render(messages)                         # ids, and which of them are answers
+    chat.render(messages, answer=True)            # the same ids up to where an answer is to begin
+
+A message has a `role` (system, user, assistant) and a `content`. Without a template the form is
+plain text: end token, then for each message `### role`, a line break and the content; an answer
+ends with the end token. A folder's own template (`chat_template.jinja`, or in its
+`tokenizer_config.json`) is run in Jinja's immutable sandbox, and what it may write is limited.
+
+Whatever is rendered for an answer is a prefix of what is rendered with it, token by token; where a
+template breaks that, training on it would teach another form than serving uses, and it is refused.
+A content with the letters of a special token is refused, so that nobody writes an end of turn. What
+a template is not kept from is taking long: load those of folders that you trust to run at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tilth.errors import DataError, LimitError
+from tilth.tokens.bpe import end_id
+from tilth.tokens.documents import TokenDocuments
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+ROLES = ("system", "user", "assistant", "tool")
+LONGEST = 1_000_000  # characters that a template may write
+Messages = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """`ids` of a conversation, and `learn`: which of them are answers (bool, as many)."""
+
+    ids: np.ndarray
+    learn: np.ndarray
+
+
+class Chat:
+    """Renders conversations for one tokenizer. `template`: Jinja source, None for the plain form;
+    `names`: what it knows as `bos_token` and the like."""
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        template: str | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        from tokenizers import Tokenizer
+
+        # A copy that reads special tokens in the text of a template; the caller's does not.
+        self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        self._tokenizer.encode_special_tokens = template is None
+        self.end = end_id(tokenizer)
+        self._names = dict(names or {})
+        added = json.loads(tokenizer.to_str())["added_tokens"]
+        self._special = [token["content"] for token in added if token["special"]]
+        self._template = None if template is None else _compiled(template)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Chat:
+        """With the tokenizer and, where there is one, the template of a model's folder."""
+        from tokenizers import Tokenizer
+
+        folder = Path(folder)
+        if not (folder / "tokenizer.json").is_file():
+            raise DataError("holds no tokenizer.json", where=str(folder))
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        path, stated = folder / "tokenizer_config.json", {}
+        if path.is_file():
+            try:
+                stated = json.loads(path.read_text("utf-8"))
+            except ValueError as error:
+                raise DataError(f"not valid JSON: {error}", where=str(path)) from None
+        template, own = stated.get("chat_template"), folder / "chat_template.jinja"
+        if own.is_file():
+            template = own.read_text("utf-8")
+        names = {
+            key: value["content"] if isinstance(value, dict) else value
+            for key, value in stated.items()
+            if key.endswith("_token") and value
+        }
+        return cls(tokenizer, template if isinstance(template, str) else None, names)
+
+    def render(self, messages: Messages, *, answer: bool = False) -> Rendered:
+        """The ids of a conversation; with `answer` up to where the next answer is to begin.
+
+        Raises DataError for messages without a known role or a content, for contents with special
+        tokens, and for templates that fail or break the rule of the module; LimitError for a
+        template that writes without end.
+        """
+        for number, message in enumerate(messages):
+            self._check(number, message)
+        if self._template is None:
+            return self._plain(messages, answer)
+        text = self._text(messages, answer)
+        found = self._tokenizer.encode(text, add_special_tokens=False)
+        ids, offsets = np.array(found.ids, np.int64), np.array(found.offsets).reshape(-1, 2)
+        learn = np.zeros(len(ids), bool)
+        for number, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before = self._text(messages[:number], True)
+            after = self._text(messages[: number + 1], False).rstrip()
+            known = self._tokenizer.encode(before, add_special_tokens=False).ids
+            if not (after.startswith(before) and text.startswith(after)) or (
+                ids[: len(known)].tolist() != known
+            ):
+                raise DataError(
+                    "the chat template does not write the start of an answer as it writes the "
+                    "answer: what is learned is not what will be asked",
+                    where=f"message {number + 1}",
+                )
+            learn |= (offsets[:, 0] >= len(before)) & (offsets[:, 1] <= len(after))
+        return Rendered(ids, learn)
+
+    def documents(self, ids: Sequence[str], conversations: Sequence[Messages]) -> TokenDocuments:
+        """Conversations as `objectives.instruct` takes them, `extra["learn"]` among them."""
+        made = [self.render(messages) for messages in conversations]
+        sizes = [sum(len(m["content"].encode("utf-8")) for m in one) for one in conversations]
+        return TokenDocuments(
+            list(ids), [one.ids for one in made], self._tokenizer.get_vocab_size(), self.end, sizes,
+            {"learn": [one.learn for one in made]},
+        )  # fmt: skip
+
+    def _check(self, number: int, message: Mapping[str, Any]) -> None:
+        where = f"message {number + 1}"
+        role, content = message.get("role"), message.get("content")
+        if role not in ROLES or not isinstance(content, str):
+            raise DataError(f"a message has a content and a role of {', '.join(ROLES)}",
+                            where=where)  # fmt: skip
+        if self._template is not None:
+            for token in self._special:
+                if token in content:
+                    raise DataError(f"a content may not hold the special token {token}",
+                                    where=where)  # fmt: skip
+
+    def _plain(self, messages: Messages, answer: bool) -> Rendered:
+        pieces: list[tuple[list[int], bool]] = [([self.end], False)]
+        for message in messages:
+            pieces.append((self._encode(f"### {message['role']}\n"), False))
+            if message["role"] == "assistant":
+                pieces.append(([*self._encode(message["content"]), self.end], True))
+            else:
+                pieces.append((self._encode(message["content"]), False))
+                pieces.append((self._encode("\n"), False))
+        if answer:
+            pieces.append((self._encode("### assistant\n"), False))
+        ids = [id for piece, _ in pieces for id in piece]
+        learn = [learned for piece, learned in pieces for _ in piece]
+        return Rendered(np.array(ids, np.int64), np.array(learn, bool))
+
+    def _encode(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def _text(self, messages: Messages, answer: bool) -> str:
+        import jinja2
+
+        assert self._template is not None
+        size, parts = 0, []
+        try:
+            for part in self._template.generate(
+                messages=[dict(one) for one in messages],
+                add_generation_prompt=answer,
+                **self._names,
+            ):
+                size += len(part)
+                if size > LONGEST:
+                    raise LimitError(f"the chat template writes more than {LONGEST:,} characters")
+                parts.append(part)
+        except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+            raise DataError(f"the chat template fails: {error}") from None
+        return "".join(parts)
+
+
+def _compiled(template: str) -> Any:
+    """The template in Jinja's immutable sandbox, with the settings that model folders rely on."""
+    import jinja2
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    def refuse(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.globals["raise_exception"] = refuse
+    environment.filters["tojson"] = lambda value, **options: json.dumps(
+        value, ensure_ascii=False, **options
+    )
+    try:
+        return environment.from_string(template)
+    except jinja2.TemplateError as error:
+        raise DataError(f"the chat template is no Jinja: {error}") from None

@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+import transformers
+
+from tilth.errors import DataError, LimitError
+from tilth.tokens import bpe
+from tilth.tokens.chat import Chat
+
+TEXTS = ["### user\nHow is corn ground?\n### assistant\nBetween two stones."] * 4
+TALK = [
+    {"role": "system", "content": "Be short."},
+    {"role": "user", "content": "How is corn ground?"},
+    {"role": "assistant", "content": "Between two stones."},
+    {"role": "user", "content": "And baked?"},
+    {"role": "assistant", "content": "In an oven. <|end|>"},
+]
+TEMPLATE = """{{ bos_token }}{% for m in messages %}
+<|turn|>{{ m['role'] }}
+{{ m['content'] }}<|stop|>
+{% endfor %}
+{% if add_generation_prompt %}<|turn|>assistant
+{% endif %}"""
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return bpe.train(TEXTS, 320, special=("<|turn|>", "<|stop|>"))
+
+
+@pytest.fixture
+def folder(tokenizer, tmp_path):
+    bpe.save(tokenizer, tmp_path)
+    (tmp_path / "chat_template.jinja").write_text(TEMPLATE)
+    return tmp_path
+
+
+def prefixes(chat, talk):
+    whole = chat.render(talk)
+    for number, message in enumerate(talk):
+        if message["role"] == "assistant":
+            start = chat.render(talk[:number], answer=True)
+            assert whole.ids[: len(start.ids)].tolist() == start.ids.tolist()
+            assert not whole.learn[len(start.ids) - 1] and whole.learn[len(start.ids)]
+    return whole
+
+
+def test_what_is_asked_is_what_is_learned_in_the_plain_form(tokenizer):
+    chat = Chat(tokenizer)
+    whole = prefixes(chat, TALK)
+    answers = [
+        bpe.decode(tokenizer, part)
+        for part in np.split(whole.ids, np.flatnonzero(np.diff(whole.learn.astype(int))) + 1)[1::2]
+    ]
+    # A user's letters of a special token stay letters.
+    assert answers == ["Between two stones.", "In an oven. <|end|>"]
+    assert whole.ids[whole.learn].tolist().count(chat.end) == 2
+
+
+def test_a_template_gives_the_ids_that_transformers_gives(folder):
+    chat, talk = Chat.load(folder), TALK[:4]
+    whole = prefixes(chat, talk)
+    theirs = transformers.AutoTokenizer.from_pretrained(str(folder), split_special_tokens=False)
+    for answer, ids in ((False, whole.ids), (True, chat.render(talk, answer=True).ids)):
+        expected = theirs.apply_chat_template(
+            talk, add_generation_prompt=answer, tokenize=True, return_dict=False
+        )
+        assert ids.tolist() == expected
+    turn, stop = (chat._tokenizer.token_to_id(name) for name in ("<|turn|>", "<|stop|>"))
+    learned = whole.ids[whole.learn].tolist()
+    assert learned[-1] == stop and turn not in learned
+
+
+def test_documents_for_instruction_tuning(folder):
+    made = Chat.load(folder).documents(["a", "b"], [TALK[:3], TALK[1:3]])
+    assert [len(row) for row in made.tokens] == [len(learn) for learn in made.extra["learn"]]
+
+
+@pytest.mark.parametrize(
+    ("template", "error", "message"),
+    [
+        ("{% for m in messages %}{{ m.content }}", DataError, "no Jinja"),
+        ("{{ raise_exception('no') }}", DataError, "no"),
+        ("{{ messages.append(1) }}", DataError, "fails"),
+        ("{{ ''.__class__.__mro__ }}", DataError, "fails"),
+        ("{% for i in range(99999) %}{{ 'x' * 99 }}{% endfor %}", LimitError, "more than"),
+        ("{{ messages | length }}{{ messages[-1].content }}", DataError, "start of an answer"),
+    ],
+)
+def test_templates_that_misbehave(tokenizer, template, error, message):
+    with pytest.raises(error, match=message):
+        Chat(tokenizer, template).render(TALK[:3])
+
+
+def test_contents_with_special_tokens_and_messages_that_are_none(folder, tokenizer):
+    with pytest.raises(DataError, match="special token"):
+        Chat.load(folder).render(TALK)
+    for message in ({"role": "someone", "content": "x"}, {"role": "user"}):
+        with pytest.raises(DataError, match="message 1"):
+            Chat(tokenizer).render([message])
+    (folder / "tokenizer_config.json").write_text("{")
+    with pytest.raises(DataError, match="JSON"):
+        Chat.load(folder)
+    assert json.loads((folder / "tokenizer.json").read_text("utf-8"))
