@@ -8,8 +8,12 @@ import transformers
 
 from tilth import zoo
 from tilth.cli.main import run
+from tilth.models import decoder
 from tilth.models.folder import load_model, save_model
 from tilth.tokens import bpe
+from tilth.zoo.micro import docstrings
+
+SMALL = ["--set", "batch_tokens=256", "--set", "threads=1", "--set", "context=32", "-q"]
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +22,20 @@ def folder(tmp_path_factory):
     model, tokenizer, _ = zoo.tiny("masked")
     bpe.save(tokenizer, folder / "tokenizer")
     save_model(model, folder / "model", folder / "tokenizer")
+    save_model(zoo.tiny("causal")[0], folder / "gpt", folder / "tokenizer")
+    other = bpe.train(["others"], 260)
+    bpe.save(other, folder / "others")
+    save_model(
+        decoder.build("26k", vocabulary=400, context=64), folder / "other", folder / "others"
+    )
+    texts = [{"text": text} for _, text in docstrings()[:80]]
+    (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
+    words = {"wet": "rain and storm", "dry": "sun and sand"}
+    rows = [{"text": words[label], "label": label} for label in ["wet", "dry"] * 40]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    more = ["--set", "epochs=3", "--set", "learning_rate=0.01", "--set", "length=24"]
+    assert run(["tune", str(folder / "model"), str(folder / "rows.jsonl"), "-o",
+                str(folder / "tuned"), *more, "--set", "threads=1", "-q"]) == 0  # fmt: skip
     return folder
 
 
@@ -45,9 +63,44 @@ def test_weights_become_zero(folder, tmp_path, capsys):
     assert (matrix == 0).float().mean() == 0.75
 
 
+def test_a_causal_student_learns_from_its_teacher(folder, tmp_path, capsys):
+    out = str(tmp_path / "out")
+    words = [str(folder / "gpt"), str(folder / "texts.jsonl"), "-o", out, "--size", "26k"]
+    assert run(["compress", "distil", *words, "--tokens", "3k", *SMALL, "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["after"]["held out"] < made["before"]["held out"]
+    student = transformers.AutoModelForCausalLM.from_pretrained(out)
+    teacher = load_model(folder / "gpt")
+    assert sum(p.numel() for p in student.parameters()) < sum(
+        p.numel() for p in teacher.parameters()
+    )
+    tokenizer = (folder / "gpt" / "tokenizer.json").read_bytes()
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == tokenizer
+
+
+def test_a_tuned_classifier_is_distilled_into_a_pretrained_student(folder, tmp_path, capsys):
+    out, small = str(tmp_path / "out"), str(tmp_path / "small")
+    assert run(["compress", "truncate", str(folder / "model"), "-o", small, "--layers", "1"]) == 0
+    rows = [{"text": f"{n}: {w}"} for n, w in enumerate(["rain and storm", "sun and sand"] * 60)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [str(folder / "tuned"), str(tmp_path / "rows.jsonl"), "-o", out, "--student", small]
+    capsys.readouterr()
+    more = ["--set", "epochs=3", "--set", "learning_rate=0.01", "--set", "threads=1"]
+    assert run(["compress", "distil", *words, *more, "-q", "--json"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["metrics"]["agreement with the teacher"] > 0.8
+    student = transformers.AutoModelForSequenceClassification.from_pretrained(out)
+    assert student.config.num_hidden_layers == 1 and student.config.id2label[1] == "wet"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
+        (["distil", "{f}/tuned", "{f}/texts.jsonl"], 2, "--student FOLDER"),
+        (["distil", "{f}/tuned", "{f}/texts.jsonl", "--student", "{f}/other"], 1, "in the token"),
+        (["distil", "{f}/model", "{f}/texts.jsonl"], 2, "masked teacher"),
+        (["distil", "{f}/gpt", "{f}/texts.jsonl", "--student", "{f}/other"], 1, "in the token"),
+        (["distil", "{f}/gpt", "{f}/texts.jsonl", "--set", "vocabulary=9"], 2, "no effect"),
         (["truncate", "{f}/model", "--layers", "9"], 2, "layers"),
         (["truncate", "{f}/model", "--layers", "1", "--keep", "middle"], 2, "middle"),
         (["truncate", "{f}/nowhere", "--layers", "1"], 1, "no config.json"),
@@ -59,5 +112,5 @@ def test_mistakes_end_in_one_line_and_nothing_is_written(
 ):
     out = tmp_path / "never"
     assert run(["compress", *(word.format(f=folder) for word in words), "-o", str(out)]) == code
-    error = capsys.readouterr().err
-    assert says in error and len(error.strip().splitlines()) == 1 and not out.exists()
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("tilth: ")]
+    assert len(error) == 1 and says in error[0] and not out.exists()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tilth.tokens.documents import TokenDocuments
 
 ROWS = 16
+# Objectives of models that give a probability of text.
+BITS = ("causal", "distil")
 
 
 class Scores:
@@ -29,7 +31,7 @@ class Scores:
     ) -> None:  # fmt: skip
         self.model, self.objective = model, objective
         self.sets = {name: data for name, data in sets.items() if data is not None and len(data)}
-        self.unit = "bits per byte" if objective.name == "causal" else "nats a masked token"
+        self.unit = "bits per byte" if objective.name in BITS else "nats a masked token"
 
     def measure(self, progress: Progress = silent) -> dict[str, float]:
         """A number for each set; lower is better."""
@@ -38,7 +40,7 @@ class Scores:
         found = {}
         for name, data in self.sets.items():
             progress(f"score {name} text", 0, 0)
-            if self.objective.name == "causal":
+            if self.objective.name in BITS:
                 value = bits_per_byte(self.model, data, self.objective.length)["bits_per_byte"]
             else:
                 value = mean_loss(self.model, self.objective, data)

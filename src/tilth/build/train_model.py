@@ -38,6 +38,7 @@ def train_model(
     size: str = "0.5m",
     tokens: int = 0,
     objective: str = "",
+    teacher: str | Path | None = None,
     old: Sequence[str | Path] = (),
     seed: int = 0,
     settings: Sequence[str] = (),
@@ -49,15 +50,16 @@ def train_model(
 
     `inputs`: files, folders, JSONL, a run or corpus folder, a named set. `tokens` 0 means
     `tokens_per_parameter` for each, at most `epochs` of the data. `objective` "" takes the base's
-    kind, else causal. With `plan_only` nothing is written and only the plan is returned. `say` gets
+    kind, else causal. `teacher`: the folder of a causal model of the same tokenizer to learn from.
+    With `plan_only` nothing is written and only the plan is returned. `say` gets
     lines for people. Raises TilthErrors, before anything is written where what is given is wrong.
     """
     from tilth.store.lock import lock
     from tilth.training.plan import sentence
 
     made = output.checked(chosen.SETTINGS, settings)
-    objective = chosen.objective_name(objective, base)
-    chosen.check(made, settings, base, objective, tokens)
+    objective = chosen.objective_name(objective, base or teacher)
+    chosen.check(made, settings, base, objective, tokens, teacher)
     progress("read", 0, 0)
     texts = reading.read(
         inputs, held_out=made["held_out"], text_column=made["text_column"], seed=seed
@@ -65,10 +67,10 @@ def train_model(
     request = {
         "command": "train", "data": texts.digest, "base": chosen.digest_of(base),
         "objective": objective, "size": "" if base else str(size), "tokens": tokens, "seed": seed,
-        "settings": made,
+        "settings": made, **({"teacher": chosen.digest_of(teacher)} if teacher else {}),
     }  # fmt: skip
     old_texts = reading.read(old, held_out=0, text_column=made["text_column"]) if old else None
-    start = _Start(made, texts, base, size, objective, seed, progress)
+    start = _Start(made, texts, base, size, objective, seed, progress, teacher)
     if plan_only:
         plan = start.estimate(tokens)
         say(sentence(plan))
@@ -99,14 +101,17 @@ class _Start:
 
     def __init__(
         self, made: dict[str, Any], texts: reading.Texts, base: str | Path | None, size: str,
-        objective: str, seed: int, progress: Progress,
+        objective: str, seed: int, progress: Progress, teacher: str | Path | None = None,
     ) -> None:  # fmt: skip
         from tilth.tokens.special import special_ids
 
         self.settings, self.base, self.seed, self.progress = made, base, seed, progress
+        self.teacher = teacher
+        # Whose tokenizer it is; None where one is learned from the texts.
+        self.spoken = base or teacher
         progress("tokens", 0, 0)
         self.tokenizer = self._tokenizer(texts, objective)
-        self.special = special_ids(self.tokenizer, base)
+        self.special = special_ids(self.tokenizer, self.spoken)
         self.model = self._model(size, objective)
         if made["learning_rate"] == 0:
             width = getattr(self.model.config, "hidden_size", 128)
@@ -126,8 +131,8 @@ class _Start:
         from tilth.models.folder import load_tokenizer
         from tilth.tokens import bpe
 
-        if self.base is not None:
-            return load_tokenizer(self.base)
+        if self.spoken is not None:
+            return load_tokenizer(self.spoken)
         special = (bpe.PAD, bpe.MASK) if objective == "masked" else ()
         learned_from = _limited(texts.train, 10_000_000)
         return bpe.train(
@@ -141,6 +146,8 @@ class _Start:
         if self.base is not None:
             return load_model(self.base, objective, dtype="float32")
         vocabulary = self.tokenizer.get_vocab_size()
+        if self.teacher is not None:
+            vocabulary = load_model(self.teacher).config.vocab_size
         shape: dict[str, Any] = {
             "vocabulary": vocabulary, "context": self.settings["context"] or chosen.CONTEXT,
             "seed": self.seed, "end": self.special.end,
@@ -166,6 +173,11 @@ class _Start:
         }  # fmt: skip
         if name == "masked" and self.special.mask is None:
             raise DataError("its tokenizer has no mask token", where=str(self.base))
+        if self.teacher is not None:
+            same_tokenizer(self.teacher, self.tokenizer, str(self.base))
+            kind = load("objective", table, "distil")
+            known |= {"teacher": str(self.teacher), "share": self.settings["share"],
+                      "temperature": self.settings["temperature"]}  # fmt: skip
         accepts = inspect.signature(kind).parameters
         return kind(**{key: value for key, value in known.items() if key in accepts})
 
@@ -222,7 +234,7 @@ class _Start:
         made = self.settings
         scores = Scores(self.model, self.objective, {"held out": self.test, "old": old})
         before = output.remember(folder, before=scores.measure(self.progress))["before"]
-        if self.base is None:
+        if self.spoken is None:
             bpe.save(self.tokenizer, folder / "tokenizer")
         history = fit(
             self.model, self.objective, self.data, tokens=plan["tokens"],
@@ -236,9 +248,9 @@ class _Start:
             on_step=_lines(plan["steps"], say),
         )  # fmt: skip
         after = scores.measure(self.progress)
-        source = folder / "tokenizer" if self.base is None else Path(self.base)
+        source = folder / "tokenizer" if self.spoken is None else Path(self.spoken)
         save_model(self.model, folder, source)
-        if self.base is None:
+        if self.spoken is None:
             shutil.rmtree(source, ignore_errors=True)
         write_curve(folder, history)
         record = {
@@ -255,6 +267,19 @@ class _Start:
         for line in scores.lines(before, after):
             say(line)
         return record
+
+
+def same_tokenizer(teacher: str | Path, tokenizer: Tokenizer, student: str) -> None:
+    """Refuse a teacher that reads other tokens than the student."""
+    from tilth.models.folder import load_tokenizer
+
+    theirs, ours = load_tokenizer(teacher).get_vocab(), tokenizer.get_vocab()
+    if theirs != ours:
+        odd = next(t for t in {**theirs, **ours} if theirs.get(t) != ours.get(t))
+        raise DataError(
+            f"its tokenizer differs from the teacher's, such as in the token {odd!r}",
+            where=student, hint="a teacher and a student of one tokenizer",
+        )  # fmt: skip
 
 
 def _lines(steps: int, say: Callable[[str], None]) -> Callable[[Any], None]:

@@ -30,6 +30,8 @@ SETTINGS: dict[str, Any] = {
     "text_column": "",
     "encoder": "bert",  # bert or roberta, with objective masked
     "rate": 0.3,  # share of tokens that are masked
+    "share": 0.5,  # of the loss that is a teacher's
+    "temperature": 2.0,  # of a teacher's probabilities
 }
 OBJECTIVES = ("causal", "masked")
 CONTEXT, LONGEST = 256, 512
@@ -64,6 +66,7 @@ def check(
     base: str | Path | None,
     objective: str,
     tokens: int,
+    teacher: str | Path | None = None,
 ) -> None:
     """Refuse values that cannot be and settings without effect: none is ignored.
 
@@ -77,6 +80,13 @@ def check(
     names = {pair.partition("=")[0] for pair in given}
     if base is not None:
         _refuse(names & {"vocabulary", "encoder"}, "with --base")
+    if teacher is None:
+        _refuse(names & {"share", "temperature"}, "without a teacher")
+    else:
+        _refuse(names & {"vocabulary"}, "with a teacher: its tokenizer is taken")
+        if objective != "causal":
+            raise UsageError("a masked teacher is not learned from token by token",
+                             hint="tune it, then: tilth compress distil")  # fmt: skip
     if objective == "causal":
         _refuse(names & {"encoder", "rate"}, "with objective causal")
     if tokens:
@@ -89,7 +99,7 @@ def check(
     for name in ("held_out", "warmup", "minimum", "rate"):
         if not 0 <= made[name] < 1:
             raise UsageError(f"{name} lies from 0 to 1, it is {made[name]:g}", where="--set")
-    for name in ("clip", "batch_tokens", "micro_batch_tokens", "checkpoint_every"):
+    for name in ("temperature", "clip", "batch_tokens", "micro_batch_tokens", "checkpoint_every"):
         if made[name] <= 0:
             raise UsageError(f"{name} is above 0, not {made[name]:g}", where="--set")
     for name, value in made.items():

@@ -60,6 +60,74 @@ def sparse(
     _show(change("sparsify", model, output, level=level, by=by, seed=seed), output, json)
 
 
+@command.command()
+def distil(
+    teacher: Annotated[str, typer.Argument(help="A causal model, or a tuned classifier.")],
+    documents: Annotated[list[str], typer.Argument(help="Texts; labels are not looked at.")],
+    output: Output,
+    student: Annotated[
+        str, typer.Option(help="A smaller model with the teacher's tokenizer, to begin from.")
+    ] = "",
+    size: Annotated[str, typer.Option(help="Else: about how many parameters.")] = "",
+    tokens: Annotated[str, typer.Option(help="The budget; of a causal teacher.")] = "0",
+    seed: Annotated[int, typer.Option(help="Of weights, order and draws.")] = 0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value; docs/train.md lists them.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    json: Json = False,
+) -> None:
+    """Train a small model on what a large one says of texts.
+
+    A causal teacher is learned from token by token. A tuned classifier is learned from text by
+    text, without labels, by a student that was pre-trained (pre-trained distillation).
+
+    Examples:
+
+        tilth compress distil my-model my-texts -o student --size 0.3m
+
+        tilth compress distil my-classifier texts.jsonl -o student --student small-encoder
+    """
+    from pathlib import Path
+
+    from tilth.cli.output import ProgressLines, emit, info
+    from tilth.errors import UsageError
+    from tilth.models.decoder import parse_size
+
+    lines = ProgressLines(quiet=quiet or json)
+
+    def say(line: str) -> None:
+        lines.close()
+        if not json:
+            info(line)
+
+    if student and size:
+        raise UsageError("--size is for a student from scratch", hint="--student or --size")
+    if (Path(teacher) / "task.json").is_file():
+        from tilth.build.distil_task import distil_task
+
+        if not student or tokens != "0":
+            raise UsageError(
+                "a classifier is distilled into a pre-trained student, by epochs",
+                hint="--student FOLDER, --set epochs=3",
+            )
+        made = distil_task(
+            teacher, documents, output, student, seed=seed, settings=settings or (),
+            progress=lines, say=say,
+        )  # fmt: skip
+    else:
+        from tilth.build.train_model import train_model
+
+        made = train_model(
+            documents, output, base=student or None, teacher=teacher, size=size or "0.5m",
+            tokens=0 if tokens == "0" else parse_size(tokens), seed=seed, settings=settings or (),
+            progress=lines, say=say,
+        )  # fmt: skip
+    lines.close()
+    if not emit({**made, "model": output}, json):
+        info(f"model: {output}")
+
+
 def _show(made: dict[str, Any], output: str, json: bool) -> None:
     from tilth.cli.output import emit, info
 
