@@ -13,6 +13,7 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "casehold": "tilth.systems.casehold",
     "ad-bert": "tilth.systems.ad_bert",
     "biomed-finetuning": "tilth.systems.biomed_finetuning",
     "finance-merge": "tilth.systems.finance_merge",
@@ -21,6 +22,7 @@ SYSTEMS = {
     "min-k": "tilth.systems.min_k",
     "olmo2": "tilth.systems.olmo2",
     "perplexed": "tilth.systems.perplexed",
+    "redwhale": "tilth.systems.redwhale",
     "rewarm": "tilth.systems.rewarm",
     "spgc": "tilth.systems.spgc",
 }
