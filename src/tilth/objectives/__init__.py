@@ -20,3 +20,8 @@ TASK_OBJECTIVES = {
     "bag": "tilth.objectives.bag:Bag",
     "regress": "tilth.objectives.tasks:Regress",
 }
+# Of what a model made itself, see `training.rollouts`.
+ROLLOUT_OBJECTIVES = {
+    "policy-gradient": "tilth.objectives.policy_gradient:PolicyGradient",
+    "preference": "tilth.objectives.preference:Preference",
+}

@@ -22,6 +22,8 @@ def replayed(new: TokenSource, old: TokenSource, share: float, seed: int = 0) ->
         raise UsageError(f"a share of {share} does not lie from 0 to 1")
     if (new.vocabulary, new.end) != (old.vocabulary, old.end):
         raise DataError("old and new text come from different vocabularies")
+    if share and getattr(new, "extra", {}).keys() != getattr(old, "extra", {}).keys():
+        raise DataError("old and new text do not have the same columns")
     mine = new.select(range(len(new)))
     wanted = share / (1 - share) * new.total_tokens
     if wanted == 0:
@@ -41,4 +43,5 @@ def replayed(new: TokenSource, old: TokenSource, share: float, seed: int = 0) ->
         new.vocabulary,
         new.end,
         [*mine.sizes, *theirs.sizes],
+        {name: [*values, *theirs.extra[name]] for name, values in mine.extra.items()},
     )
