@@ -13,9 +13,10 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
-    "casehold": "tilth.systems.casehold",
     "ad-bert": "tilth.systems.ad_bert",
+    "bert2bert": "tilth.systems.bert2bert",
     "biomed-finetuning": "tilth.systems.biomed_finetuning",
+    "casehold": "tilth.systems.casehold",
     "finance-merge": "tilth.systems.finance_merge",
     "languini": "tilth.systems.languini",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
