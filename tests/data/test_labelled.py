@@ -122,3 +122,20 @@ def test_a_task_knows_its_kind():
         task = Task(kind, "made", pa.Table.from_pylist([], schema(kind)))
         assert task.metric and task.table.column_names == list(KINDS[kind])
         assert task.labels == []
+
+
+def test_a_set_of_texts_has_one_row_or_many(tmp_path):
+    notes = [("p1", "a", "yes"), ("p2", "b", "no"), ("p1", "c", "yes"), ("p1", "d", "no")]
+    rows = [dict(zip(("patient", "note", "label"), note)) for note in notes]
+    path = jsonl(tmp_path / "x.jsonl", *rows)
+    task = read_task(path, "bag", {"text": "note", "group": "patient"})
+    found = [(row["id"], row["texts"], row["label"]) for row in task.table.to_pylist()]
+    assert found == [("p1", ["a", "c"], "yes"), ("p2", ["b"], "no")]
+    assert [problem.reason for problem in task.problems] == ["two labels"]
+    with pytest.raises(DataError, match="takes columns text, label, group"):
+        read_task(path, "bag", {"text": "note"})
+    path = jsonl(tmp_path / "y.jsonl", {"prompt": "q", "answer": "a", **ROWS["generate"]})
+    assert read_task(path, "generate").texts() == ["hello\nwell"]
+    assert read_task(path, "generate", {"prompt": "prompt"}).texts() == ["q\na"]
+    with pytest.raises(UsageError, match="not both"):
+        read_task(path, "generate", {"prompt": "prompt", "messages": "messages"})

@@ -17,6 +17,7 @@ from tilth.objectives.batch import Draws
 from tilth.objectives.tasks import Choose, Classify, Pair, Tag
 from tilth.objectives.tasks_rows import NOT_ONE, one, task_documents, two
 from tilth.testing.objectives import check_objective
+from tilth.testing.resume import check_resume
 from tilth.tokens.special import special_ids
 from tilth.zoo import tiny
 
@@ -213,3 +214,10 @@ def test_long_texts_of_a_bag_become_several_pieces():
     batch = Bag(("no", "yes"), width=32, segment=16, pieces=2).prepare(data, Draws())
     kept = int((batch["sizes"] - 2 * (batch["sizes"] > 0)).sum())
     assert kept == 28 and kept + batch.dropped == data.total_tokens
+
+
+@pytest.mark.parametrize("kind", TASK_OBJECTIVES)
+def test_an_interrupted_tuning_ends_the_same(kind):
+    task = made(kind, 12)
+    data = task_documents(task, tiny("masked")[1])
+    check_resume(objective_of(kind, task), model=model_of(kind, task), data=data)

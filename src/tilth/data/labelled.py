@@ -25,8 +25,10 @@ ROLES = {
     "human": "user", "gpt": "assistant",
 }  # fmt: skip
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-# Beside `messages`, a generate task is read from a question and its answer.
-ASKED = ("prompt", "answer")
+# Other columns that a kind is read from, where a file has not those of `REQUIRED`: a question and
+# its answer; the texts of a set a row each, with the set's name as the group.
+INSTEAD = {"generate": ("prompt", "answer"), "bag": ("text", "label", "group")}
+ASKED = INSTEAD["generate"]
 
 
 class _Unusable(Exception):
@@ -37,8 +39,8 @@ def columns_of(kind: str) -> tuple[str, ...]:
     """The columns of a kind that `--set data.COLUMN=NAME` may name."""
     if kind not in FIELDS:
         return ()
-    asked = ASKED if kind == "generate" else ()
-    return (*FIELDS[kind], *asked, "id", "group", "split")
+    names = (*FIELDS[kind], *INSTEAD.get(kind, ()), "id", "group", "split")
+    return tuple(dict.fromkeys(names))
 
 
 def read_task(
@@ -92,10 +94,28 @@ def read_task(
             made["id"], made["group"] = own, as_text(cells.get("group")) or own
             made["split"] = as_text(cells.get("split")) or part
             rows.append(made)
+    if kind == "bag":
+        rows = _sets(rows, problems)
     if not rows:
         raise DataError("no row could be used", where=where, hint=first_problem(problems))
     table = pa.Table.from_pylist(rows, schema(kind))
     return Task(kind, name, table, metric, licence, problems=tuple(problems))
+
+
+def _sets(rows: list[dict[str, Any]], problems: list[Problem]) -> list[dict[str, Any]]:
+    """Rows of one set as one row, where each had a text of its own; the first label counts."""
+    found: dict[tuple, dict[str, Any]] = {}
+    for row in rows:
+        name = row.pop("set", None)
+        key = (row["id"], "") if name is None else (row["split"], name)
+        first = found.setdefault(key, row)
+        if first is row:
+            row["id"] = row["id"] if name is None else name
+        elif row["label"] != first["label"]:
+            problems.append(Problem(str(name), "two labels", row["label"], 0))
+        else:
+            first["texts"] += row["texts"]
+    return list(found.values())
 
 
 def first_problem(problems: list[Problem]) -> str:
@@ -132,16 +152,24 @@ def _read(
 def _wanted(
     file: Path, kind: str, columns: Mapping[str, str], row: Mapping[str, Any]
 ) -> dict[str, str]:
-    needed = REQUIRED[kind]
-    if kind == "generate" and columns.get("messages", "messages") not in row:
-        needed = ASKED if any(columns.get(key, key) in row for key in ASKED) else needed
+    usual, instead = REQUIRED[kind], INSTEAD.get(kind, ())
+    needed = usual
+    if instead and columns.get(usual[0], usual[0]) not in row:
+        needed = instead if columns.get(instead[0], instead[0]) in row else usual
+    if instead and instead[0] in columns:
+        needed = instead
+    # Of the two forms only one is read: an `answer` beside `messages` is not asked for.
+    unused = {*usual, *instead} - {*needed, "group"}
+    if named := sorted(unused & {key for key, column in columns.items() if column}):
+        raise UsageError(
+            f"a {kind} task is read from {', '.join(needed)} or from {', '.join(usual)}, not both",
+            where=f"data.{named[0]}",
+        )
     wanted = {key: columns.get(key, key) for key in needed}
     for key in columns_of(kind):
-        if key not in wanted and (columns.get(key) or (key not in columns and key in row)):
+        given = columns.get(key) or (key not in columns and key in row)
+        if key not in wanted and key not in unused and given:
             wanted[key] = columns.get(key, key)
-    if kind == "generate":
-        other = ASKED if needed != ASKED else ("messages",)
-        wanted = {key: column for key, column in wanted.items() if key not in other}
     for key, column in wanted.items():
         for part in _parts(row, column):
             check_columns(file, row, {key: part}, needed)
@@ -235,6 +263,9 @@ def _pair(cells: Mapping[str, Any], separator: str) -> dict[str, Any]:
 
 
 def _bag(cells: Mapping[str, Any], separator: str) -> dict[str, Any]:
+    if "texts" not in cells:
+        found = _some(cells, "text", "label", "group")
+        return {"texts": [found["text"]], "label": found["label"], "set": found["group"]}
     texts = [text for text in _list(cells["texts"], separator) if text.strip()]
     if not texts:
         raise _Unusable("empty", "no texts")

@@ -168,7 +168,8 @@ def expected(kind: str) -> str:
         "choose": f"{table}text, choices (a list), answer (number from 0, letter or text)"
         + more.format("choices"),
         "pair": f"{table}text, other, label{more.format('other')}",
-        "bag": f"{table}texts (a list), label{more.format('texts')}",
+        "bag": f"{table}texts (a list), label; or text, label, group, a row each text"
+        + more.format("text"),
         "generate": f"{table}messages (role, content), or prompt, answer{more.format('prompt')}",
         "regress": f"{table}text, target (a number), for pairs other{more.format('target')}",
         "rank": "it takes a BEIR folder: corpus.jsonl (_id, title, text), queries.jsonl (_id, "
