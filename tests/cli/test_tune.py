@@ -36,6 +36,8 @@ def folder(tmp_path_factory):
     tokens = [row["text"].split() for row in rows]
     tags = [{"tokens": t, "tags": ["O", "B-X", *["O"] * (len(t) - 2)]} for t in tokens]
     lines(folder / "tags.jsonl", tags)
+    chats = [{"prompt": f"Weather {n}?", "answer": "wet"} for n in range(60)]
+    lines(folder / "chats.jsonl", chats)
     lines(folder / "odd.jsonl", [{"a": 1, "b": 2}])
     return folder
 
@@ -101,6 +103,28 @@ def test_an_adapter_is_what_peft_loads_and_merges_to_the_same_logits(folder, tmp
     capsys.readouterr()
     assert run(["evaluate", "task", str(whole), str(folder / "rows.jsonl"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["accuracy"] > 0.9
+
+
+def test_conversations_are_learned_and_asked_in_the_same_ids(folder, tmp_path, capsys):
+    from tilth.build.instructions import documents
+    from tilth.build.tune_model import open_task
+    from tilth.tokens.chat import Chat
+
+    out = tmp_path / "out"
+    short = [*SHORT, "--set", "length=60", "--set", "epochs=12"]
+    made = tuned(capsys, folder / "causal", folder / "chats.jsonl", "-o", out, *short)
+    assert made["request"]["kind"] == "generate"
+    name = "nats an answer token"
+    assert made["metrics"][name] < 0.5 * made["before"][name]
+    transformers.AutoModelForCausalLM.from_pretrained(out)
+    asked = ["generate", str(out), "Weather 7?", "--chat", "--temperature", "0", "--tokens", "5"]
+    assert run(asked) == 0
+    assert capsys.readouterr().out.strip() == "wet"
+    task = open_task(str(folder / "chats.jsonl"), "", {})
+    learned = documents(out, task).tokens[7]
+    question = [{"role": "user", "content": "Weather 7?"}]
+    served = Chat.load(out).render(question, answer=True).ids
+    assert learned[: len(served)].tolist() == served.tolist()
 
 
 def test_killed_and_called_again_it_gives_the_same_bytes(folder, tmp_path, capsys, monkeypatch):

@@ -242,7 +242,7 @@ def _task_parts(
     if train.kind == "generate":
         from tilth.build.instructions import parts
 
-        return parts(base, tokenizer, train, made)
+        return parts(base, train, made)
     body = load_model(base, "encoder", dtype="float32", seed=seed)
     context = context_of(body) or LENGTH
     if made["length"] > context:
@@ -292,6 +292,9 @@ def _run(
     from tilth.training.curve import write_curve
     from tilth.training.loop import fit
 
+    before: dict[str, float] = {}
+    if start.kind == "generate":
+        before = output.remember(folder, before=measured(start, test))["before"]
     history = fit(
         start.model, start.objective, start.data, **start.budget, schedule=made["schedule"],
         learning_rate=made["learning_rate"], warmup=made["warmup"], clip=made["clip"],
@@ -320,7 +323,8 @@ def _run(
     }  # fmt: skip
     output.finish(folder, record)
     for name, value in metrics.items():
-        say(f"{name} on held-out examples: {value:.4g}")
+        was = f"{before[name]:.4g} -> " if name in before else ""
+        say(f"{name} on held-out examples: {was}{value:.4g}")
     return record
 
 
@@ -331,9 +335,9 @@ def measured(start: _Started, test: Task | None) -> dict[str, float]:
     if test is None or not test.table.num_rows:
         return {}
     if start.kind == "generate":
-        from tilth.build.instructions import measured as nats
+        from tilth.build import instructions
 
-        return nats(start, test)
+        return instructions.measured(start.base, start.model, start.objective, test)
     tuned = TaskModel(start.kind, start.model, start.objective, start.tokenizer)
     found = dict(evaluate(tuned, test).metrics)
     if "label" in test.table.column_names:

@@ -15,6 +15,9 @@ def generate(
         float, typer.Option(min=0.0, help="0 takes the most likely token; 1 samples as trained.")
     ] = 0.8,
     seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
+    chat: Annotated[
+        bool, typer.Option("--chat", help="The prompt is a question, asked as it was tuned.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Continue a prompt with the model of a run, or of a Hugging Face folder.
@@ -24,25 +27,32 @@ def generate(
         tilth generate my-run "The function returns"
 
         tilth generate my-model "Raises" --tokens 20 --temperature 0
+
+        tilth generate my-assistant "What is a lease?" --chat
     """
     from pathlib import Path
 
     from tilth.cli.output import emit, info
 
+    options = {"tokens": tokens, "temperature": temperature, "seed": seed}
     if (Path(run) / "config.json").is_file():
-        from tilth.models.complete import complete
+        from tilth.models.complete import answer, complete
         from tilth.models.folder import load_model, load_tokenizer
 
-        text = complete(
-            load_model(run), load_tokenizer(run), prompt, tokens=tokens, temperature=temperature,
-            seed=seed,
-        )  # fmt: skip
+        model = load_model(run)
+        if chat:
+            text = answer(model, run, prompt, **options)
+        else:
+            text = complete(model, load_tokenizer(run), prompt, **options)
     else:
         from tilth.build.run import Run
+        from tilth.errors import UsageError
 
-        text = Run(run).generate(prompt, tokens=tokens, temperature=temperature, seed=seed)
+        if chat:
+            raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
+        text = Run(run).generate(prompt, **options)
     if not emit({"prompt": prompt, "text": text}, json):
-        info(prompt + text)
+        info(text if chat else prompt + text)
 
 
 command = generate

@@ -62,7 +62,7 @@ def tune(
     if lora:
         info(f"whole model: tilth merge {output} --base {base} -o NEW-FOLDER")
     elif made["request"]["kind"] == "generate":
-        info(f'try:   tilth generate {output} "a question"')
+        info(f'try:   tilth generate {output} "a question" --chat')
 
 
 command = tune
