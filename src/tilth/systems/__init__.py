@@ -13,18 +13,21 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "casehold": "tilth.systems.casehold",
     "ad-bert": "tilth.systems.ad_bert",
     "bert2bert": "tilth.systems.bert2bert",
     "biomed-finetuning": "tilth.systems.biomed_finetuning",
-    "casehold": "tilth.systems.casehold",
     "finance-merge": "tilth.systems.finance_merge",
     "languini": "tilth.systems.languini",
+    "legalturk": "tilth.systems.legalturk",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
     "min-k": "tilth.systems.min_k",
     "olmo2": "tilth.systems.olmo2",
     "perplexed": "tilth.systems.perplexed",
     "redwhale": "tilth.systems.redwhale",
+    "qwen2.5": "tilth.systems.qwen25",
     "rewarm": "tilth.systems.rewarm",
+    "spdf": "tilth.systems.spdf",
     "spgc": "tilth.systems.spgc",
 }
 

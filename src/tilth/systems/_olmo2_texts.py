@@ -39,7 +39,7 @@ def prepare(
     else:
         place = data if data is not None else given.open_text("", NOVELS)
         sources = place.sources
-        side, tokenizer = _general(_Place(place), vocabulary)
+        side, tokenizer = general(place, vocabulary)
     some = arithmetic.problems(largest, held_out=False)
     # Enough that a problem is seldom seen in the same place twice.
     count = max(200, budgets["second"] // 10)
@@ -66,6 +66,11 @@ class _Place:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Place) and other.place.digest == self.place.digest
+
+
+def general(place: SetPath, vocabulary: int) -> tuple[Side, Any]:
+    """Its two sides, and a tokenizer that learned on the one to train on."""
+    return _general(_Place(place), vocabulary)
 
 
 @functools.lru_cache(maxsize=1)
