@@ -100,12 +100,12 @@ def _notes_of(task: Task) -> list[str]:
 
 
 def simulate(pools: Pools, count: int, seed: int, name: str) -> list[Patient]:
-    """`count` patients, half of whom progress, each with 3 to 8 sections before the index day."""
+    """`count` patients, half of whom progress, each with 3 to 6 sections before the index day."""
     chance = random.Random(digest("patients", seed, name))
     made = []
     for number in range(count):
         label = (NO, YES)[number % 2]
-        texts = [(text, False) for text in chance.sample(pools.others, chance.randint(3, 8))]
+        texts = [(text, False) for text in chance.sample(pools.others, chance.randint(3, 6))]
         if chance.random() < PLANTED[label]:
             texts[chance.randrange(len(texts))] = (chance.choice(pools.nerves), True)
         sections = [Section(-chance.randint(0, 700), text, planted) for text, planted in texts]

@@ -35,7 +35,7 @@ class Plan:
     """Budgets in tokens: each encoder learns from twice `tokens`, in two halves of which the first
     is shared by two. `context` and `holding` are words of an item."""
 
-    tokens: int = 600_000
+    tokens: int = 500_000
     size: str = "250k"
     vocabulary: int = 1024
     context: int = 20

@@ -60,8 +60,8 @@ SEEDS = 5
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, patients: int = 200, test: int = 300,
-    adapt_tokens: int = 1_000_000, epochs: float = 5.0, segment: int = 48, pieces: int = 10,
+    scale: str, data: Any, model: str | None, seed: int, *, patients: int = 160, test: int = 300,
+    adapt_tokens: int = 1_000_000, epochs: float = 4.0, segment: int = 48, pieces: int = 10,
     rates: str = "5e-4,2e-3",
 ) -> Prepared:  # fmt: skip
     """`patients` to learn from and `test` others; the encoder goes on for `adapt_tokens` first.

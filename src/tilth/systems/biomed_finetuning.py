@@ -66,8 +66,8 @@ RATES = (1e-3, 3e-3, 1e-2)
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, sentences: int = 160, test: int = 300,
-    repeats: int = 3, epochs: float = 8.0, length: int = 64, layers: int = 2, factor: float = 0.8,
+    scale: str, data: Any, model: str | None, seed: int, *, sentences: int = 120, test: int = 300,
+    repeats: int = 3, epochs: float = 6.0, length: int = 64, layers: int = 2, factor: float = 0.8,
     top: int = 1, rates: str = "",
 ) -> Prepared:  # fmt: skip
     """Fine-tune on `sentences` sentences, `repeats` times an arm, test on `test` others.

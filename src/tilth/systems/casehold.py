@@ -78,8 +78,8 @@ class Inputs:
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 600_000,
-    train: int = 240, epochs: float = 4.0, rate: float = 1e-3,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 500_000,
+    train: int = 200, epochs: float = 3.0, rate: float = 1e-3,
 ) -> Prepared:  # fmt: skip
     """Each encoder learns from 2 x `tokens`, and is tuned on `train` examples of each task."""
     if scale == "smoke":

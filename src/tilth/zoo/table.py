@@ -54,7 +54,7 @@ ZOO = {
     ),
     "bert-bio": Recipe(
         "shared", "masked", "Bert on titles and abstracts of medical articles",
-        ("screening_cohen", "bio_pubmedqa"), ("screening_cohen", "bio_pubmedqa"), 3_000_000,
+        ("screening_cohen", "bio_pubmedqa"), ("screening_cohen", "bio_pubmedqa"), 2_000_000,
         learning_rate=2e-3,
     ),
     "gpt-python": Recipe(
