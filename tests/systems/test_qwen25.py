@@ -80,4 +80,4 @@ def test_later_stages_learn_where_answers_differ(monkeypatch):
     assert not (norms[0] == norms[1]).all() and not (norms[1] == norms[2]).all()
     for stage, tokens in ((arms.preferred, more), (arms.rewarded, most)):
         _, same = arms.tuned_as_long(inputs, 0, stage)
-        assert abs(same - tokens) <= 0.01 * tokens
+        assert abs(same - tokens) <= 0.02 * tokens

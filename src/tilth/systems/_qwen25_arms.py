@@ -196,8 +196,9 @@ def tuned_as_long(inputs: Inputs, seed: int, other: Callable[..., tuple[Any, int
             return model, spent
         model, row = copy.deepcopy(model), 2 * ROW
         batch = min(inputs.batch_tokens, max(1, more // (10 * row)) * row)
+        tokens = max(1, round(more / batch)) * batch
         return model, spent + inputs.learn(
-            model, Instruct(length=row), solved(inputs), more, SFT_RATE, seed + 200,
+            model, Instruct(length=row), solved(inputs), tokens, SFT_RATE, seed + 200,
             batch_tokens=batch, minimum_steps=1,
         )  # fmt: skip
 
