@@ -29,6 +29,7 @@ SYSTEMS = {
     "rewarm": "tilth.systems.rewarm",
     "spdf": "tilth.systems.spdf",
     "spgc": "tilth.systems.spgc",
+    "well-read-students": "tilth.systems.well_read_students",
 }
 
 
