@@ -10,7 +10,7 @@ from tilth.models.packed import forward, row_segments
 from tilth.objectives.causal import Causal
 from tilth.testing.objectives import VOCABULARY, tiny_model
 from tilth.tokens.documents import TokenDocuments
-from tilth.training.curve import draw, smooth, write_curve
+from tilth.training.curve import draw, live, smooth, write_curve
 from tilth.training.loop import fit, plan
 from tilth.training.order import RowOrder
 from tilth.training.schedules import cosine
@@ -157,6 +157,17 @@ def test_the_curve_is_the_same_bytes_each_time(first, tmp_path):
     assert made["name"] == "model" and len(made["points"]) == 20
     svg = draw(first[1], title="A title").decode()
     assert svg.lstrip().startswith("<?xml") and "A title" in svg and "<dc:date>" not in svg
+
+
+def test_a_curve_can_be_looked_at_on_the_way(first, tmp_path):
+    points = first[1].points
+    for part in (points[:12], points[9:20]):
+        on_step = live(tmp_path, every=5, name="model")
+        for point in part:
+            on_step(point)
+    made = json.loads((tmp_path / "curve.json").read_text())
+    assert [point["step"] for point in made["points"]] == list(range(1, 21))
+    assert made["name"] == "model" and (tmp_path / "curve.svg").is_file()
 
 
 def test_smoothing_keeps_constants_and_follows_changes():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tilth.store.write import write_bytes, write_json
-from tilth.training.loop import History
+from tilth.store.write import read_json, write_bytes, write_json
+from tilth.training.history import History, Point
 
 LARGEST_PLOT = 2000
 
@@ -53,3 +53,23 @@ def write_curve(folder: str | Path, history: History, **fields: Any) -> None:
     folder = Path(folder)
     write_json(folder / "curve.json", {**fields, **history.to_dict()})
     write_bytes(folder / "curve.svg", draw(history))
+
+
+def live(folder: str | Path, *, every: int = 50, **fields: Any) -> Callable[[Point], None]:
+    """For `fit(on_step=...)`: both files are drawn anew after every so many steps, to look at.
+
+    Of a training that goes on, the points from before are taken from the `curve.json` in the
+    folder. Write the whole history with `write_curve` at the end.
+    """
+    folder = Path(folder)
+    points: list[Point] = []
+
+    def on_step(point: Point) -> None:
+        if not points and (folder / "curve.json").is_file():
+            stored = [Point(**one) for one in read_json(folder / "curve.json")["points"]]
+            points.extend(one for one in stored if one.step < point.step)
+        points.append(point)
+        if point.step % every == 0:
+            write_curve(folder, History({}, points, 0), **fields)
+
+    return on_step
