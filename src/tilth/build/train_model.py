@@ -55,7 +55,6 @@ def train_model(
     lines for people. Raises TilthErrors, before anything is written where what is given is wrong.
     """
     from tilth.store.lock import lock
-    from tilth.training.plan import sentence
 
     made = output.checked(chosen.SETTINGS, settings)
     objective = chosen.objective_name(objective, base or teacher)
@@ -73,11 +72,11 @@ def train_model(
     start = _Start(made, texts, base, size, objective, seed, progress, teacher)
     if plan_only:
         plan = start.estimate(tokens)
-        say(sentence(plan))
+        _say_plan(plan, base or teacher, say)
         return {"request": request, "plan": plan}
     _check_new(Path(out), request)
     plan = start.estimate(tokens)
-    say(sentence(plan))
+    _say_plan(plan, base or teacher, say)
     with lock(out):
         folder, done = output.claim(out, request)
         if done is not None:
@@ -94,6 +93,10 @@ def _check_new(folder: Path, request: dict[str, Any]) -> None:
         raise UsageError("is a file", where=str(folder), hint="-o NEW-FOLDER")
     if folder.is_dir() and any(folder.iterdir()):
         output.claim(folder, request)
+
+
+# Compute-optimal trainings take about 20 (Hoffmann et al., 2022).
+LEAST_RATIO = 2
 
 
 class _Start:
@@ -135,9 +138,9 @@ class _Start:
             return load_tokenizer(self.spoken)
         special = (bpe.PAD, bpe.MASK) if objective == "masked" else ()
         learned_from = _limited(texts.train, 10_000_000)
-        return bpe.train(
-            [text for _, text in learned_from], self.settings["vocabulary"], special=special
-        )
+        size = self.settings["vocabulary"]
+        size = size or chosen.vocabulary_for(sum(len(text) for _, text in texts.train))
+        return bpe.train([text for _, text in learned_from], size, special=special)
 
     def _model(self, size: str, objective: str) -> PreTrainedModel:
         from tilth.models import decoder, encoders
@@ -192,13 +195,19 @@ class _Start:
         from tilth.training.plan import MINIMUM_STEPS
 
         made = self.settings
-        batch = max(made["batch_tokens"], self.objective.length)
-        if not tokens:
+        wanted = tokens
+        if not wanted:
             epochs = made["epochs"] or (4.0 if self.base is None else 1.0)
-            wanted = made["tokens_per_parameter"] * count_parameters(self.model)
+            wanted = int(min(
+                made["tokens_per_parameter"] * count_parameters(self.model),
+                epochs * self.data.total_tokens,
+            ))  # fmt: skip
+        batch = made["batch_tokens"] or (1024 if wanted < 2_000_000 else 2048)
+        batch = max(batch, self.objective.length)
+        if not tokens:
             step = batch // self.objective.length * self.objective.length
             # Whole steps; so few that it is refused are said with the numbers of the data.
-            tokens = int(min(wanted, epochs * self.data.total_tokens)) // step * step
+            tokens = wanted // step * step
             if tokens < MINIMUM_STEPS * step:
                 raise DataError(
                     f"{self.data.total_tokens:,} tokens in {len(self.data):,} documents make "
@@ -267,6 +276,17 @@ class _Start:
         for line in scores.lines(before, after):
             say(line)
         return record
+
+
+def _say_plan(plan: dict[str, Any], base: str | Path | None, say: Callable[[str], None]) -> None:
+    from tilth.training.plan import sentence
+
+    say(sentence(plan))
+    if base is None and plan["tokens_per_parameter"] < LEAST_RATIO:
+        say(
+            f"few: below {LEAST_RATIO} tokens a parameter a new model learns little; "
+            "a smaller --size or more text"
+        )
 
 
 def same_tokenizer(teacher: str | Path, tokenizer: Tokenizer, student: str) -> None:

@@ -10,11 +10,11 @@ from tilth.errors import DataError, UsageError, nearest
 
 # What `--set` knows. 0 or "" means: chosen as the comment says.
 SETTINGS: dict[str, Any] = {
-    "vocabulary": 4096,  # only from scratch
+    "vocabulary": 0,  # only from scratch: 4096, for little text fewer, see `vocabulary_for`
     "context": 0,  # from scratch 256, else that of the base, at most 512
     "tokens_per_parameter": 20.0,
     "epochs": 0.0,  # the most: from scratch 4, else 1
-    "batch_tokens": 2048,
+    "batch_tokens": 0,  # 1024; 2048 for budgets from 2 M tokens on
     "micro_batch_tokens": 1024,
     "learning_rate": 0.0,  # see `rate_for`
     "schedule": "cosine",
@@ -35,6 +35,11 @@ SETTINGS: dict[str, Any] = {
 }
 OBJECTIVES = ("causal", "masked")
 CONTEXT, LONGEST = 256, 512
+
+
+def vocabulary_for(characters: int) -> int:
+    """Tokens of a new tokenizer: one for 500 characters of text, from 512 to 4096."""
+    return max(512, min(4096, characters // 500))
 
 
 def rate_for(objective: str, width: int, continued: bool) -> float:
@@ -99,7 +104,7 @@ def check(
     for name in ("held_out", "warmup", "minimum", "rate"):
         if not 0 <= made[name] < 1:
             raise UsageError(f"{name} lies from 0 to 1, it is {made[name]:g}", where="--set")
-    for name in ("temperature", "clip", "batch_tokens", "micro_batch_tokens", "checkpoint_every"):
+    for name in ("temperature", "clip", "micro_batch_tokens", "checkpoint_every"):
         if made[name] <= 0:
             raise UsageError(f"{name} is above 0, not {made[name]:g}", where="--set")
     for name, value in made.items():

@@ -44,7 +44,7 @@ def train(
 
         tilth train my-run -o my-model --tokens 2m --plan
 
-        tilth train letters.jsonl -o adapted --base letters-model --old old-letters.jsonl
+        tilth train new.jsonl -o adapted --base my-model --old old.jsonl
     """
     from tilth.build.train_model import train_model
     from tilth.cli.output import ProgressLines, emit, info
