@@ -14,7 +14,8 @@ from tilth.testing.faults import tree
 
 
 def test_every_result_folder_is_complete_and_verified(built):
-    for part in ("tokens/tokenizer", "tokens/train", "tokens/test", "ngram", "model", "index"):
+    parts = "tokens/tokenizer tokens/train tokens/test ngram model index encoder index/dense"
+    for part in parts.split():
         verify(built.folder / part)
     verify(built.folder / "report")
     assert load(built.folder / "plan.resolved.toml").train.tokens == 20000
@@ -28,6 +29,64 @@ def test_search_finds_and_marks(built):
     assert any(number in hit.passage for hit in hits)
     assert "[" in hits[0].marked()
     assert built.search("qqqqxyz") == []
+
+
+def test_dense_and_fused_search_answer_and_explain_themselves(built, capsys):
+    source = next(d for d in built.corpus.documents(kept=True) if d.format == "markdown")
+    for using in ("dense", "fused"):
+        hits = built.search(source.text, k=3, using=using)
+        assert hits[0].id == source.id
+        assert dict(built.explain(source.text, source.id, using))["dense"] > 0.9
+        words = ["search", str(built.folder), "rent deposit", "--with", using, "--json"]
+        assert command(words) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert printed["with"] == using and len(printed["hits"]) == 5
+    assert command(["search", str(built.folder), "rent", "--with", "dens", "--explain"]) == 2
+    assert "did you mean 'dense'" in capsys.readouterr().err
+
+
+def test_the_report_says_which_search_to_use(built):
+    found = built.report["evaluation"]["search"]
+    assert found["drawn_from"] == "held-out documents"
+    for name in ("lexical", "dense", "fused"):
+        assert 0 <= found[name]["nDCG@10"] <= 1
+    assert found["fusion"]["best"] in ("lexical", "dense")
+    assert found["fusion"]["ci_low"] <= found["fusion"]["difference"] <= found["fusion"]["ci_high"]
+    screen = "\n".join(built.first_screen())
+    assert "Best single input: " in screen and "dense minus lexical" in screen
+    # The items' documents are in no pair that the encoder has learned from.
+    from tilth.build.indexes import training_pairs
+    from tilth.build.searching import known_items
+
+    pairs = training_pairs(built.corpus, load(built.folder / "plan.resolved.toml"))
+    items = known_items(built.corpus, 20, 0, held_out=True).items
+    assert items and pairs
+    learned = " ".join(f"{pair.query} {pair.passage}" for pair in pairs)
+    assert not any(item.sentence in learned for item in items)
+
+
+def test_without_pairs_there_is_no_dense_index_and_the_reason_is_said(built, mixed, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(built.folder, copy)
+    without = build(mixed, copy, settings=["dense.pairs=0"])
+    assert not (copy / "encoder").exists() and not (copy / "index" / "dense").exists()
+    with pytest.raises(DataError, match=r"no dense index: the plan leaves it out"):
+        without.search("rent", using="fused")
+    assert "dense and fused not measured yet (the plan" in "\n".join(without.first_screen())
+    build(mixed, copy, settings=["dense.pairs=40000"])
+    assert tree(copy) == tree(built.folder)
+
+
+def test_an_encoder_of_ones_own_is_used(built, mixed, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(built.folder, copy)
+    shutil.copytree(built.folder / "encoder", tmp_path / "mine")
+    with pytest.raises(UsageError, match=r"'dense\.layers' has no effect"):
+        build(mixed, copy, settings=[f"dense.encoder={tmp_path / 'mine'}", "dense.layers=1"])
+    given = build(mixed, copy, settings=[f"dense.encoder={tmp_path / 'mine'}"])
+    assert not (copy / "encoder").exists()
+    assert given.report["evaluation"]["search"]["drawn_from"] == "all kept documents"
+    assert given.dense.encoder.fingerprint == built.dense.encoder.fingerprint
 
 
 def test_the_model_continues_a_prompt_and_transformers_loads_it(built):

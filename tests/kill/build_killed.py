@@ -27,6 +27,8 @@ KINDS = [
     ("rename", "tokens/train/"),
     ("done", "ngram/"),
     ("write", "model/model.safetensors"),
+    ("write", "encoder/model.safetensors"),
+    ("rename", "index/dense/vectors.npy"),
     ("rename", "report/report.html"),
 ]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilth.report.findings import FARTHEST, crossing, judge, verdict
+from tilth.report.findings import FARTHEST, crossing, judge, reaching, verdict
 
 FIRST = 4096
 
@@ -119,6 +119,14 @@ def test_a_good_model_and_search_are_not_called_weak():
             "lexical": {"nDCG@10": 0.7, "R@10": 0.9, "ci_low": 0.67, "ci_high": 0.73},
             "dense": {"nDCG@10": 0.75, "R@10": 0.91, "ci_low": 0.72, "ci_high": 0.78},
             "fused": {"nDCG@10": 0.8, "R@10": 0.95, "ci_low": 0.77, "ci_high": 0.83},
+            "fusion": {
+                "best": "dense",
+                "difference": 0.05,
+                "ci_low": 0.02,
+                "ci_high": 0.08,
+                "verdict": "yes",
+            },
+            "dense_minus_lexical": {"difference": 0.05, "ci_low": -0.01, "ci_high": 0.11},
         },
         curation={"verdict": "yes", "difference": -0.04, "ci_low": -0.05, "ci_high": -0.03},
     )
@@ -126,10 +134,48 @@ def test_a_good_model_and_search_are_not_called_weak():
     assert all(entry["measured"] for entry in found.values())
     assert found["training"]["sentence"].startswith("Yes: after 50 M tokens the model needs 1.20")
     assert "passed the n-gram model at about" in found["training"]["sentence"]
-    assert found["search"]["sentence"].startswith("Fused with nDCG@10 0.80 (0.77 to 0.83)")
-    assert "Best single input: dense." in found["search"]["sentence"]
+    said = found["search"]["sentence"]
+    assert said.startswith("Fused. Measured: fused with nDCG@10 0.80 (0.77 to 0.83)")
+    assert "Best single input: dense; fusion beats it (+0.050, +0.020 to +0.080)" in said
+    assert said.endswith("dense minus lexical +0.050, -0.010 to +0.110.")
     assert found["curation"]["sentence"].startswith("Yes: -0.040 bits per byte (-0.050 to -0.030)")
     assert judge(report())["weak"] == [] and judge(report(kept=999))["weak"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "begins", "says"),
+    [
+        ("no", "Lexical. Measured: lexical", "fusion is worse"),
+        ("undecided", "Lexical. Measured: lexical", "whether fusion beats it is undecided"),
+    ],
+)
+def test_a_fusion_that_does_not_beat_its_best_input_is_not_advised(verdict, begins, says):
+    search = {
+        "queries": 500,
+        "lexical": {"nDCG@10": 0.7, "R@10": 0.9},
+        "dense": {"nDCG@10": 0.4, "R@10": 0.6},
+        "fused": {"nDCG@10": 0.69, "R@10": 0.9},
+        "fusion": {"best": "lexical", "difference": -0.01, "verdict": verdict},
+    }
+    sentence = answers(search=search)["search"]["sentence"]
+    assert sentence.startswith(begins) and f"{says} (-0.010)" in sentence
+
+
+def test_why_there_is_no_dense_search_is_said():
+    search = {"queries": 99, "lexical": {"nDCG@10": 0.7}, "missing": "the plan leaves it out"}
+    sentence = answers(search=search)["search"]["sentence"]
+    assert sentence.startswith("Lexical. Measured: lexical with nDCG@10 0.70")
+    assert sentence.endswith("dense and fused not measured yet (the plan leaves it out).")
+
+
+def test_where_the_ngram_model_over_all_tokens_is_reached():
+    straight = curve((3.0, -0.1), (2.0, 0.0))
+    found = reaching(straight, 2.3)
+    assert found["state"] == "estimated"
+    assert math.isclose(found["tokens"], FIRST * 2**7, rel_tol=1e-6)
+    assert reaching(straight, 0.1)["state"] == "too far"
+    assert reaching(curve((3.0, 0.0), (2.0, 0.0)), 2.3)["state"] == "not in sight"
+    assert reaching(None, 2.3)["state"] == "unknown"
 
 
 def test_a_crossing_beyond_the_corpus_says_so():

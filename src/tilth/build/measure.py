@@ -1,4 +1,4 @@
-"""What a build measures: the learning curve beside the n-gram model, bits per byte, search."""
+"""What a build measures: the learning curve beside the n-gram model, bits per byte, overlap."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 # How often the curve is measured, and on which share of the held-out bytes.
 CURVE_POINTS = 6
 CURVE_SHARE = 0.2
-# A source of more documents is a file of records, not a module with its docstrings.
-LARGEST_FAMILY = 1000
 
 
 def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
@@ -159,66 +157,3 @@ def overlap(folder: Path, corpus: Corpus, progress: Progress) -> None:
     target = folder / "evaluation" / "contamination"
     write_json(target / "contamination.json", {"contamination": shared(*sides)})
     write_manifest(target, ["contamination.json"])
-
-
-def search(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
-    """Search for known items: a sentence is taken out of a document, and then looked for."""
-    progress("known-item search", 0, 0)
-    lexical = lexical_search(folder / "index", corpus, plan.evaluate.queries, plan.evaluate.seed)
-    queries = lexical.pop("queries") if lexical else 0
-    result = {"search": {"queries": queries, "lexical": lexical, "dense": None, "fused": None}}
-    target = folder / "evaluation" / "search"
-    write_json(target / "search.json", result)
-    write_manifest(target, ["search.json"])
-
-
-def lexical_search(index: Path, corpus: Corpus, count: int, seed: int) -> dict[str, float] | None:
-    """How well BM25 finds a document by a sentence that was removed from it; None if none fits.
-
-    A docstring stands in its module too, and finding the module would say nothing: documents of the
-    same source file that hold the sentence are passed over.
-    """
-    from tilth.evaluation.ranking import evaluate_queries, known_item_queries
-    from tilth.retrieval.bm25 import BM25
-    from tilth.types import Run
-
-    decisions, columns = corpus.decisions(), corpus.columns()
-    assert decisions is not None, "the rule is applied before anything is indexed"
-    kept = np.flatnonzero(decisions.column("kept").to_numpy(zero_copy_only=False))
-    ids = columns.column("id").take(kept).to_pylist()
-    sources = dict(zip(ids, columns.column("source").take(kept).to_pylist()))
-    # More documents than queries: some have no sentence that fits.
-    sampled = sorted(ids, key=lambda id: digest("known item", seed, id))[: max(3 * count, 300)]
-    texts = {id: found.text for id, found in corpus.get_many(sampled).items()}
-    items = known_item_queries(texts, np.random.default_rng(seed), count)
-    if not items:
-        return None
-    retriever = BM25.load(index)
-    retriever.add({item.id: item.text for item in items})
-    families = _families(sources, {sources[item.id] for item in items})
-    around = corpus.get_many([id for family in families.values() for id in family])
-    rows: dict[str, list[tuple[str, float]]] = {}
-    for number, item in enumerate(items):
-        same = {
-            id
-            for id in families.get(sources[item.id], [])
-            if id != item.id and item.sentence in around[id].text
-        }
-        answers = retriever.search([item.query], k=10 + len(same)).rows["0"]
-        rows[str(number)] = [answer for answer in answers if answer[0] not in same][:10]
-    qrels = {str(number): {item.id: 1} for number, item in enumerate(items)}
-    values = evaluate_queries(Run(rows), qrels, ("nDCG@10", "R@10", "RR@10"))
-    gains = np.array(list(values["nDCG@10"].values()))
-    draws = np.random.default_rng(seed).choice(gains, (2000, len(gains))).mean(axis=1)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    means = {name: float(np.mean(list(found.values()))) for name, found in values.items()}
-    return {**means, "queries": len(items), "ci_low": float(low), "ci_high": float(high)}
-
-
-def _families(sources: dict[str, str], wanted: set[str]) -> dict[str, list[str]]:
-    """Kept documents of each wanted source; not of record files, whose records stand alone."""
-    families: dict[str, list[str]] = {source: [] for source in wanted}
-    for id, source in sources.items():
-        if source in families:
-            families[source].append(id)
-    return {source: family for source, family in families.items() if len(family) <= LARGEST_FAMILY}

@@ -127,6 +127,26 @@ class Index:
 
 
 @dataclass(frozen=True)
+class Dense:
+    """The dense index: passages of about `passage` characters as vectors, fused with the lexical.
+
+    `encoder` is the folder of a Hugging Face or sentence-transformers encoder. Empty: one is
+    trained here on `pairs` pairs from the training documents (a sentence, and the passage without
+    it), each document at most `epochs` times, with `dimensions` and `layers` (0: one vector a
+    token, no attention). 0 pairs leave the dense index out. `fusion`: how the two are joined.
+    """
+
+    encoder: str = ""
+    passage: int = 800
+    pairs: int = 40_000
+    epochs: float = 4.0
+    dimensions: int = 128
+    layers: int = 0
+    seed: int = 0
+    fusion: str = "reciprocal_rank"
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Held-out bytes that are scored, and how many known-item queries are made.
 
@@ -164,6 +184,7 @@ class Plan:
     model: Model = Model()
     train: Train = Train()
     index: Index = Index()
+    dense: Dense = Dense()
     evaluate: Evaluate = Evaluate()
 
     def to_toml(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.build.plan import checked
@@ -32,6 +33,11 @@ RANGES: dict[str, tuple[float, float]] = {
     "train.threads": (1, math.inf),
     "index.k1": (0, 1000),
     "index.b": (0, 1),
+    "dense.passage": (100, 100_000),
+    "dense.pairs": (0, math.inf),
+    "dense.dimensions": (8, 4096),
+    "dense.layers": (0, 64),
+    "dense.seed": (0, math.inf),
     "evaluate.bytes": (1, math.inf),
     "evaluate.queries": (1, math.inf),
     "evaluate.curation_tokens": (0, math.inf),
@@ -44,8 +50,13 @@ POSITIVE: dict[str, float] = {
     "train.tokens_per_parameter": math.inf,
     "train.epochs": math.inf,
     "train.learning_rate": math.inf,
+    "dense.epochs": math.inf,
 }
+# Settings of `dense` that say how an encoder is trained; one that is given has no use for them.
+TRAINING_SETTINGS = ("epochs", "dimensions", "layers", "seed")
 LARGEST_MODEL = 10**12
+# The width of an attention head in models that tilth builds.
+HEAD = 32
 
 
 def check(plan: Plan, where: str) -> None:
@@ -53,6 +64,7 @@ def check(plan: Plan, where: str) -> None:
     _check_numbers(plan, where)
     _check_names(plan, where)
     _check_methods_and_rule(plan, where)
+    check_dense(plan, where)
     check_source(plan, where)
 
 
@@ -69,6 +81,32 @@ def check_source(plan: Plan, where: str) -> None:
                 f"'documents.{key}' has no effect for the Python installation",
                 where=where,
                 hint="leave it out, or give a folder of documents",
+            )
+
+
+def check_dense(plan: Plan, where: str) -> None:
+    """The dense index: its names, and settings that would have no effect."""
+    from tilth.retrieval.fusion import METHODS
+
+    dense, default = plan.dense, type(plan.dense)()
+    if dense.fusion not in METHODS:
+        hint = nearest(dense.fusion, METHODS)
+        raise PlanError(f"'dense.fusion' cannot be {dense.fusion!r}", where=where, hint=hint)
+    if dense.layers and dense.dimensions % HEAD:
+        raise PlanError(
+            f"'dense.dimensions' must be a multiple of {HEAD} with layers, not {dense.dimensions}",
+            where=where,
+        )
+    if not dense.encoder:
+        return
+    if not Path(dense.encoder).is_dir():
+        raise PlanError(f"'dense.encoder': there is no folder {dense.encoder!r}", where=where)
+    for key in TRAINING_SETTINGS:
+        if getattr(dense, key) != getattr(default, key):
+            raise PlanError(
+                f"'dense.{key}' has no effect where 'dense.encoder' is given",
+                where=where,
+                hint="leave one of them out",
             )
 
 

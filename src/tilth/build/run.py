@@ -4,7 +4,8 @@ plan.resolved.toml   every setting; alone governs a restart
 corpus/              layers, signals, decisions, lineage
 tokens/              tokenizer, training and held-out token blocks
 ngram/  model/       the modified Kneser-Ney model; a Hugging Face folder
-index/               BM25 over the kept documents
+index/               BM25 over the kept documents; dense/ in it: passages as vectors
+encoder/             the encoder of the dense index, where it was trained here
 evaluation/          what was measured, as JSON
 report/              report.html and report.json
 steps/               what each step was made from; manifest.json comes last of all
@@ -27,6 +28,10 @@ from tilth.types import Progress, silent
 if TYPE_CHECKING:
     from tilth.build.plan import Plan
     from tilth.corpus.corpus import Corpus
+
+
+# Kinds of search, and the part of a run that does it.
+SEARCHES = {"lexical": "index", "dense": "dense", "fused": "fused"}
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,35 @@ class Run:
         return BM25.load(self._part("index"))
 
     @functools.cached_property
+    def dense(self) -> Any:
+        """The dense index: a `Retriever`. Raises DataError, saying why, where there is none."""
+        from tilth.retrieval.dense import Dense
+
+        folder = self._part("index") / "dense"
+        if not is_complete(folder):
+            result = read_json(self._part("steps") / "dense.json")["result"] or {}
+            raise DataError(
+                f"this run has no dense index: {result.get('missing', 'it was not built')}",
+                where=str(self.folder),
+                hint="--with lexical",
+            )
+        return Dense.load(folder)
+
+    @functools.cached_property
+    def fused(self) -> Any:
+        """Lexical and dense search joined, as the report measured it."""
+        from tilth.retrieval.fusion import Fused
+
+        found = read_json(self._part("evaluation") / "search" / "search.json")["search"]
+        method = found.get("fusion") or {"method": "reciprocal_rank"}
+        weight = method.get("dense_weight", 0.5)
+        return Fused(
+            {"lexical": self.index, "dense": self.dense},
+            method=method["method"],
+            weights={"lexical": 1 - weight, "dense": weight},
+        )
+
+    @functools.cached_property
     def tokenizer(self) -> Any:
         from tilth.tokens import bpe
 
@@ -101,25 +135,41 @@ class Run:
     def report(self) -> dict[str, Any]:
         return dict(read_json(self._part("report") / "report.json"))
 
-    def search(self, query: str, k: int = 5) -> list[Hit]:
-        """The k best documents, each with the passage that holds most of the query's words."""
+    def search(self, query: str, k: int = 5, using: str = "lexical") -> list[Hit]:
+        """The k best documents by `lexical`, `dense` or `fused` search, each with a passage.
+
+        Lexical and fused hits show the passage that holds most of the query's words, dense ones the
+        part of the nearest passage that does.
+        """
+        from tilth.errors import nearest
         from tilth.retrieval.highlight import best_passage
 
+        if using not in SEARCHES:
+            raise UsageError(f"there is no search {using!r}", hint=nearest(using, SEARCHES))
+        retriever = getattr(self, SEARCHES[using])
         index = self.index
-        answers = index.search([query], k=k).rows["0"]
+        answers = retriever.search([query], k=k).rows["0"]
+        ids = [id for id, _ in answers]
+        spans = [None] * len(ids) if using != "dense" else retriever.best_passages(query, ids)
         weights = index.idf(index.analyzer.terms(query))
-        documents = self.corpus.get_many([id for id, _ in answers])
+        documents = self.corpus.get_many(ids)
         hits = []
-        for rank, (id, score) in enumerate(answers, start=1):
+        for rank, ((id, score), span) in enumerate(zip(answers, spans), start=1):
             document = documents[id]
-            start, stop, matches = best_passage(document.text, query, index.analyzer, idf=weights)
+            text = document.text[slice(*span)] if span else document.text
+            start, stop, matches = best_passage(text, query, index.analyzer, idf=weights)
             metadata = document.metadata
             title = metadata.get("title") or metadata.get("qualified_name") or ""
             within = tuple((a - start, b - start) for a, b in matches)
-            hits.append(
-                Hit(rank, score, id, document.source, title, document.text[start:stop], within)
-            )
+            hits.append(Hit(rank, score, id, document.source, title, text[start:stop], within))
         return hits
+
+    def explain(self, query: str, id: str, using: str = "lexical") -> list[tuple[str, float]]:
+        """What a hit's score is made of: words for lexical search, else the score of each input."""
+        if using == "lexical":
+            return list(self.index.explain(query, id))
+        inputs = {"dense": self.dense} if using == "dense" else self.fused.retrievers
+        return [(name, float(made.score([query], [id])[0, 0])) for name, made in inputs.items()]
 
     def generate(
         self, prompt: str, tokens: int = 64, temperature: float = 0.8, seed: int = 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tilth import __version__
-from tilth.build import curation, measure
+from tilth.build import curation, indexes, measure, searching
 from tilth.build.plan import Plan
 from tilth.build.plan_checks import rule_of
 from tilth.build.step import step
@@ -52,7 +52,9 @@ def all_steps(
     model(folder, plan, progress)
     compare(folder, plan, corpus, progress)
     overlap(folder, corpus, progress)
-    index(folder, plan, corpus, progress)
+    indexes.lexical(folder, plan, corpus, progress)
+    indexes.encoder(folder, plan, corpus, progress)
+    indexes.dense(folder, plan, corpus, progress)
     search(folder, plan, corpus, progress)
     report(folder, plan, corpus, installation)
 
@@ -216,33 +218,18 @@ def overlap(folder: Path, corpus: Corpus, progress: Progress) -> None:
     step(folder, "overlap", [corpus.digest], ["evaluation/contamination"], work)
 
 
-def index(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
-    """BM25 over all kept documents, held-out ones too."""
-    from tilth.retrieval.bm25 import BM25
-
-    def work() -> None:
-        progress("index", 0, 0)
-        retriever = BM25(k1=plan.index.k1, b=plan.index.b)
-        batches = corpus.batches(["id", "text"], kept=True)
-        retriever.fit_batches(
-            (batch.column("id").to_pylist(), batch.column("text").to_pylist())
-            for _, batch in batches
-        )
-        retriever.save(folder / "index")
-
-    step(folder, "index", [corpus.digest, vars(plan.index), BM25.version], ["index"], work)
-
-
 def search(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> None:
-    """Search for known items, to know how good the index is."""
-
+    """Search for known items in every index, to know how good each is."""
     from tilth.retrieval.bm25 import BM25
+    from tilth.store.write import read_json
 
     def work() -> None:
-        measure.search(folder, plan, corpus, progress)
+        searching.search(folder, plan, corpus, progress)
 
     made_from = [
         corpus.digest, vars(plan.index), BM25.version, plan.evaluate.queries, plan.evaluate.seed,
+        plan.dense.fusion, read_json(folder / "steps" / "encoder.json"),
+        read_json(folder / "steps" / "dense.json"),
     ]  # fmt: skip
     step(folder, "search", made_from, ["evaluation/search"], work)
 

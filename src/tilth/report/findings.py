@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tilth.report import document_findings
+from tilth.report.search_findings import judged
 from tilth.report.wording import (
     NOT_MEASURED,
     count,
@@ -21,10 +22,7 @@ from tilth.report.wording import (
 
 FEW_DOCUMENTS = 1000
 FEW_HELD_OUT = 20
-FEW_QUERIES = 50
 FEW_PAIRS = 5
-LOW_RECALL = 0.5
-WIDE_INTERVAL = 0.2
 TOKENS_PER_PARAMETER = 2
 # Bits per byte closer than this are called equal: another seed moves them as much.
 TIE_BITS = 0.01
@@ -49,7 +47,7 @@ def judge(report: Mapping[str, Any]) -> dict[str, Any]:
         "questions": [
             _question("Did curation help?", "curation", *_curation(report)),
             _question("Is a model worth it yet?", "training", *_model(report)),
-            _question("Which search to use?", "search", *_search(report)),
+            _question("Which search to use?", "search", *judged(_part(report, "search"))),
         ],
         "weak": _weak_documents(report),
     }  # fmt: skip
@@ -167,8 +165,11 @@ def _model(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
         sentence += f", the {name} over the same tokens {seen:.2f}"
     if whole is not None:
         sentence += f", {'' if seen is not None else f'the {name} '}over all tokens {whole:.2f}"
-    found = crossing(report["evaluation"].get("curve"))
-    sentence += f". {_crossing_sentence(found, number(training.get('corpus_tokens')))}"
+    curve = report["evaluation"].get("curve")
+    corpus_tokens = number(training.get("corpus_tokens"))
+    sentence += f". {_crossing_sentence(crossing(curve), corpus_tokens)}"
+    if whole is not None and seen is not None and model > whole:
+        sentence += f" {_reaching_sentence(reaching(curve, whole), name, corpus_tokens)}"
     weak = _weak_model(model, seen, whole, bits, training, name)
     return True, sentence, weak
 
@@ -218,6 +219,29 @@ def _points(curve: Any) -> list[tuple[float, float]]:
             if tokens is not None and tokens > 0 and model is not None and ngram is not None:
                 found[math.log(tokens)] = model - ngram
     return sorted(found.items())
+
+
+def reaching(curve: Any, level: float) -> dict[str, Any]:
+    """Where the model's own curve would reach so many bits per byte; as `crossing`.
+
+    The n-gram model over all tokens does not move any more, so this is a question of one line.
+    """
+    points = curve if isinstance(curve, list) else []
+    points = [{**point, "ngram": level} for point in points if isinstance(point, dict)]
+    return crossing(points)
+
+
+def _reaching_sentence(
+    found: Mapping[str, Any], name: str, corpus_tokens: float | None
+) -> str:  # fmt: skip
+    over = f"The {name} over all tokens"
+    tokens = found["tokens"]
+    if found["state"] == "estimated":
+        times = f", {tokens / corpus_tokens:.1f} times this corpus" if corpus_tokens else ""
+        return f"{over} would be reached at about {short(tokens)} tokens{times}."
+    if found["state"] in ("too far", "not in sight"):
+        return f"{over} is out of reach for this model as it learns now."
+    return f"When {over[0].lower()}{over[1:]} is reached is unknown."
 
 
 def crossing(curve: Any) -> dict[str, Any]:
@@ -271,52 +295,3 @@ def _crossing_sentence(found: Mapping[str, Any], corpus_tokens: float | None) ->
     if state == "not in sight":
         return "No crossing is in sight: the distance between the curves does not shrink."
     return "Where the curves cross is unknown: too few points were measured."
-
-
-INPUTS = ("lexical", "dense", "fused")
-
-
-def _search(report: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
-    search = _part(report, "search")
-    measured = {
-        name: search[name]
-        for name in INPUTS
-        if isinstance(search.get(name), dict) and number(search[name].get("nDCG@10")) is not None
-    }
-    missing = [name for name in INPUTS if name not in measured]
-    if not measured:
-        return False, f"{NOT_MEASURED}: no search was scored.", []
-    order = sorted(measured, key=lambda name: -measured[name]["nDCG@10"])
-    best = order[0]
-    sentence = "; then ".join(_search_part(name, measured[name]) for name in order)
-    sentence = sentence[0].upper() + sentence[1:]
-    single = [name for name in order if name != "fused"]
-    if single:
-        sentence += f". Best single input: {single[0]}"
-        sentence += ", the only one measured" if len(single) == 1 else ""
-    if missing:
-        sentence += f"; {' and '.join(missing)} {NOT_MEASURED}"
-    weak = []
-    recall = number(measured[best].get("R@10"))
-    if recall is not None and recall < LOW_RECALL:
-        weak.append(f"it finds {share(recall, 1)} of the known documents among its first 10.")
-    queries = number(search.get("queries"))
-    if queries is not None and queries < FEW_QUERIES:
-        weak.append(f"scored on {count(queries, 'query', 'queries')} (fewer than {FEW_QUERIES}).")
-    low, high = _interval(measured[best])
-    if low is not None and high is not None and high - low > WIDE_INTERVAL:
-        weak.append(f"the interval is wide ({low:.2f} to {high:.2f}).")
-    return True, sentence + ".", weak
-
-
-def _interval(values: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    return number(values.get("ci_low")), number(values.get("ci_high"))
-
-
-def _search_part(name: str, values: Mapping[str, Any]) -> str:
-    """`lexical with nDCG@10 0.41 (0.30 to 0.55), R@10 0.45`."""
-    low, high = _interval(values)
-    interval = f" ({low:.2f} to {high:.2f})" if low is not None and high is not None else ""
-    text = f"{name} with nDCG@10 {values['nDCG@10']:.2f}{interval}"
-    recall = number(values.get("R@10"))
-    return text + (f", R@10 {recall:.2f}" if recall is not None else "")

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tilth.report import measured_sections, plots
-from tilth.report.findings import INPUTS
 from tilth.report.markup import Html, join, table, tag
 from tilth.report.measured_sections import missing
+from tilth.report.search_findings import INPUTS
 from tilth.report.wording import NOT_MEASURED, count, figure, number, share, short, size
 from tilth.store.digest import canonical_json
 
@@ -277,7 +277,17 @@ def search(report: Report) -> Html:
     ]
     queries = number(scored.get("queries"))
     caption = f"Over {count(queries, 'query', 'queries')}" if queries is not None else "Search"
-    return join(answer, table(caption, ["input", *(f"{name}#" for name in names)], rows))
+    if isinstance(scored.get("drawn_from"), str):
+        caption += f" from {scored['drawn_from']}, whose sentence was taken out of the indexed text"
+    parts: list[object] = [
+        answer,
+        table(caption, ["input", *(f"{name}#" for name in names)], rows),
+        _values(scored.get("fusion"), "Fusion against its best single input, nDCG@10"),
+        _values(scored.get("dense_minus_lexical"), "Dense minus lexical, nDCG@10"),
+        _values(scored.get("index"), "The dense index"),
+    ]
+    note = "The words are the documents' own, which favours lexical search."
+    return join(*parts, tag("p", note, class_="soft"))
 
 
 def cost(report: Report) -> Html:
