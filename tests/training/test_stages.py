@@ -9,7 +9,13 @@ from tilth.errors import DataError, UsageError
 from tilth.models.checkpoint import Checkpoint
 from tilth.objectives.causal import Causal
 from tilth.testing.objectives import tiny_model
-from tilth.training.epochs import rows_of_epoch, tokens_for_epochs
+from tilth.training.epochs import (
+    rows_of_epoch,
+    tokens_for_epochs,
+    tokens_for_flops,
+    tokens_for_seconds,
+)
+from tilth.training.flops import flops_per_token
 from tilth.training.loop import fit
 from tilth.training.stages import Stage, run_stages
 
@@ -115,3 +121,9 @@ def test_epochs_as_tokens(counting):
     for epochs, data, batch in ((0, counting, 64), (1, counting.select([]), 64), (1, counting, 8)):
         with pytest.raises((UsageError, DataError)):
             tokens_for_epochs(objective, data, epochs, batch_tokens=batch)
+
+
+def test_operations_and_seconds_as_tokens(counting):
+    model, objective = tiny_model(), Causal(length=16)
+    assert tokens_for_flops(model, objective, 100.5 * flops_per_token(model, 16)) == 100
+    assert tokens_for_seconds(model, objective, counting, 1.0, repeats=1) > 16
