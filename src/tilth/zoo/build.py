@@ -143,7 +143,8 @@ def _build(
         learned_from = (
             text
             if made_by.tokenizer == made_by.sources
-            else read(made_by.tokenizer, made_by.characters)
+            # As much of each document for all recipes, so that they share one tokenizer.
+            else read(made_by.tokenizer, Recipe.characters)
         )
         tokenizer = bpe.train(learned_from.texts(), made_by.vocabulary, special=(bpe.PAD, bpe.MASK))
         bpe.save(tokenizer, folder / "tokenizer")
