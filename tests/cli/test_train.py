@@ -160,6 +160,12 @@ def test_the_plan_is_printed_and_nothing_written(folder, capsys):
          "the model's context is 32"),
         (["{folder}/docs.jsonl", "--base", "{folder}/wrong"], 1, "not the tokenizer of this model"),
         (["{folder}/docs.jsonl", "--base", "{folder}/untold"], 1, "holds no tokenizer.json"),
+        (["{folder}/docs.jsonl", "--base", "{folder}/strange"], 1, "no architecture 'strange'"),
+        (["{folder}/docs.jsonl", "--base", "{folder}/sizes"], 1, "in the file, and"),
+        (["{folder}/docs.jsonl", "--base", "{folder}/lying"], 1, "the header claims"),
+        (["{folder}/docs.jsonl", "--set", "learning_rate=1e30", "--set", "clip=1e30",
+          "--set", "warmup=0", "--size", "45k", "--set", "vocabulary=400", "--tokens", "11k",
+          "--set", "precision=float32"], 1, "no number"),
         (["{folder}/tiny.jsonl"], 1, "teaches nothing"),
         (["{folder}/empty.jsonl"], 1, "no text to train on"),
     ],
@@ -167,8 +173,14 @@ def test_the_plan_is_printed_and_nothing_written(folder, capsys):
 def test_mistakes_end_in_one_line_and_nothing_is_written(folder, capsys, words, code, says):
     (folder / "tiny.jsonl").write_text('{"text": "one line"}\n')
     (folder / "empty.jsonl").write_text("")
-    for name in ("wrong", "untold"):
+    for name in ("wrong", "untold", "strange", "sizes", "lying"):
         shutil.copytree(folder / "theirs", folder / name, dirs_exist_ok=True)
+    config = json.loads((folder / "theirs" / "config.json").read_text())
+    for name, change in (("strange", {"model_type": "strange"}), ("sizes", {"n_embd": 64})):
+        (folder / name / "config.json").write_text(json.dumps({**config, **change}))
+    weights = (folder / "theirs" / "model.safetensors").read_bytes()
+    lie = (10**12).to_bytes(8, "little") + weights[8:]
+    (folder / "lying" / "model.safetensors").write_bytes(lie)
     (folder / "untold" / "tokenizer.json").unlink(missing_ok=True)
     bpe.save(bpe.train([text for _, text in docstrings()], 500), folder / "larger")
     shutil.copy(folder / "larger" / "tokenizer.json", folder / "wrong" / "tokenizer.json")

@@ -59,7 +59,6 @@ def distil_task(
     from tilth.evaluation.tasks import HEADS, TaskModel
     from tilth.models.folder import load_model, load_tokenizer
     from tilth.models.heads import with_head
-    from tilth.store.lock import lock
     from tilth.training.curve import write_curve
     from tilth.training.epochs import tokens_for_epochs
     from tilth.training.loop import fit
@@ -97,8 +96,7 @@ def distil_task(
         output.claim(out, request)
     plan = estimate(model, objective, data, precision=made["precision"], **budget)
     say(f"{len(data):,} texts, {len(texts.test):,} held out; {sentence(plan)}")
-    with lock(out):
-        folder, done = output.claim(out, request)
+    with output.work(out, request) as (folder, done):
         if done is not None:
             say(f"{out} is distilled already, with the same settings and data")
             return done

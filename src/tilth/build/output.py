@@ -10,14 +10,16 @@ that is finished with the same request is left as it is; any other request is re
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tilth.build.plan import value_of
-from tilth.errors import DataError, UsageError, nearest
+from tilth.errors import DataError, TilthError, UsageError, nearest
 from tilth.store.lock import NAME as LOCK
+from tilth.store.lock import lock
 from tilth.store.manifest import NAME as MANIFEST
 from tilth.store.manifest import is_complete, read_manifest, write_manifest
 from tilth.store.write import TEMPORARY, read_json, remove_temporary, write_json
@@ -61,6 +63,22 @@ def _typed(name: str, value: Any, default: Any, text: str) -> Any:
         kind = {bool: "true or false", int: "a whole number"}.get(type(default), "a number")
         raise UsageError(f"{name} is {kind}, not {text!r}", where="--set")
     return value
+
+
+@contextlib.contextmanager
+def work(
+    out: str | Path, request: Mapping[str, Any]
+) -> Iterator[tuple[Path, dict[str, Any] | None]]:
+    """`claim` inside a lock. A folder that was new goes again where the work fails for a reason
+    that typing the same command again would not mend; after a kill it stays, to go on in."""
+    new = not Path(out).is_dir() or not any(Path(out).iterdir())
+    with lock(out):
+        try:
+            yield claim(out, request)
+        except TilthError:
+            if new:
+                shutil.rmtree(out, ignore_errors=True)
+            raise
 
 
 def claim(out: str | Path, request: Mapping[str, Any]) -> tuple[Path, dict[str, Any] | None]:

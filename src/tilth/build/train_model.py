@@ -54,8 +54,6 @@ def train_model(
     With `plan_only` nothing is written and only the plan is returned. `say` gets
     lines for people. Raises TilthErrors, before anything is written where what is given is wrong.
     """
-    from tilth.store.lock import lock
-
     made = output.checked(chosen.SETTINGS, settings)
     objective = chosen.objective_name(objective, base or teacher)
     chosen.check(made, settings, base, objective, tokens, teacher)
@@ -77,8 +75,7 @@ def train_model(
     _check_new(Path(out), request)
     plan = start.estimate(tokens)
     _say_plan(plan, base or teacher, say)
-    with lock(out):
-        folder, done = output.claim(out, request)
+    with output.work(out, request) as (folder, done):
         if done is not None:
             say(f"{out} is trained already, with the same settings and data")
             return done

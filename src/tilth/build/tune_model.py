@@ -89,7 +89,6 @@ def tune_model(
     wrong.
     """
     from tilth.evaluation.given import parse_settings
-    from tilth.store.lock import lock
     from tilth.training.plan import sentence
 
     plain = [pair for pair in settings if not pair.startswith("data.")]
@@ -112,8 +111,7 @@ def tune_model(
     say(sentence(plan))
     if plan_only:
         return {"request": request, "plan": plan}
-    with lock(out):
-        folder, done = output.claim(out, request)
+    with output.work(out, request) as (folder, done):
         if done is not None:
             say(f"{out} is tuned already, with the same settings and data")
             return done
