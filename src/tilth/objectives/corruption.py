@@ -77,18 +77,20 @@ def corrupt(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(corrupted ids, where they are to be predicted) of one document; `ids` stays as it is.
 
-    `allowed`: sorted ids that are no special tokens; others are never chosen, never put in.
+    `allowed`: of each id whether it is no special token; others are never chosen, never put in.
     The share that is predicted is `rate` on average; a document of no token has none.
     """
     starts, chosen = choose(ids, how, chance)
-    chosen &= np.isin(ids, allowed)
+    chosen &= allowed[ids]
     made = ids.copy()
-    units = np.cumsum(starts) - 1
-    fate = np.searchsorted(np.cumsum(how.split)[:2], chance.random(len(starts)), side="right")
-    fate = fate[units] if len(ids) else fate
-    made[chosen & (fate == 0)] = mask
-    replaced = chosen & (fate == 1)
-    made[replaced] = _others(ids[replaced], chance, allowed)
+    drawn = chance.random(len(ids))
+    if how.unit != "token":  # one draw a unit: that of its first token
+        drawn = drawn[np.maximum.accumulate(np.where(starts, np.arange(len(ids)), 0))]
+    masked, replaced = how.split[0], how.split[0] + how.split[1]
+    made[chosen & (drawn < masked)] = mask
+    replaced = chosen & (drawn >= masked) & (drawn < replaced)
+    if replaced.any():
+        made[replaced] = _others(ids[replaced], chance, allowed)
     if how.replacement == "tfidf":
         _put_words(made, ids, starts, replaced, how, chance)
     return made, chosen
@@ -158,11 +160,12 @@ def _spans(lengths: np.ndarray, rate: float, chance: np.random.Generator) -> np.
 
 
 def _others(ids: np.ndarray, chance: np.random.Generator, allowed: np.ndarray) -> np.ndarray:
-    """For each id another one of `allowed`, all alike."""
-    if len(allowed) < 2:
+    """For each id another one that is `allowed`, all alike."""
+    known = np.flatnonzero(allowed)
+    if len(known) < 2:
         raise UsageError("there is no other token to put in")
-    drawn = chance.integers(len(allowed) - 1, size=len(ids))
-    return allowed[drawn + (drawn >= np.searchsorted(allowed, ids))]
+    drawn = chance.integers(len(known) - 1, size=len(ids))
+    return known[drawn + (drawn >= np.searchsorted(known, ids))]
 
 
 def _put_words(

@@ -144,5 +144,7 @@ def corrupted(
 
 
 def ordinary(documents: TokenDocuments, mask: int, special: Sequence[int]) -> np.ndarray:
-    """Sorted ids that are no special tokens."""
-    return np.setdiff1d(np.arange(documents.vocabulary), [mask, documents.end, *special])
+    """Of each id below the vocabulary whether it is no special token."""
+    found = np.ones(documents.vocabulary, dtype=bool)
+    found[[id for id in (mask, documents.end, *special) if id < documents.vocabulary]] = False
+    return found

@@ -15,6 +15,7 @@ of a pair's first token. Without such a task encoders of the same size often do 
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -107,11 +108,20 @@ class Sentences:
         """Rows of whole pairs, in the order of the documents."""
         mask = documents.vocabulary if self._masked.mask is None else self._masked.mask
         allowed = ordinary(documents, mask, self._masked.special)
-        pairs, dropped = self._pairs(documents, rng)
-        rows = best_fit([2 + len(first) + len(second) for _, first, second, _, _ in pairs],
-                        self.length) if pairs else []  # fmt: skip
-        shape = (len(rows), self.length)
         kind = np.uint16 if max(documents.vocabulary, mask + 1) <= 1 << 16 else np.uint32
+        pieces, dropped = self._pieces(documents)
+        pairs, chances = [], {}
+        for name, number, part in pieces:
+            # One generator a document for the pairs, one for the masks, used piece by piece.
+            if name not in chances:
+                chances = {name: (rng.at(name, 0), rng.at(name, 1))}
+            cutting, masking = chances[name]
+            text, middle, label = self._pair(pieces, number, part, cutting)
+            text = text.astype(kind)
+            hidden, chosen = corrupt(text, self._masked.how, masking, mask, allowed)
+            pairs.append((text, chosen, hidden, middle, label))
+        rows = best_fit([2 + len(pair[0]) for pair in pairs], self.length)
+        shape = (len(rows), self.length)
         arrays = {
             "ids": np.full(shape, documents.end, kind),
             "targets": np.full(shape, NO_TARGET, np.int32),
@@ -122,43 +132,47 @@ class Sentences:
         for row, members in enumerate(rows):
             start = 0
             for number, member in enumerate(members):
-                name, first, second, label, place = pairs[member]
-                chance = rng.at(name, 2 * place + 1)
-                for kind_of, piece in enumerate((first, second)):
-                    made, chosen = corrupt(
-                        piece.astype(kind), self._masked.how, chance, mask, allowed
-                    )
-                    stop = start + 1 + len(piece)
-                    arrays["ids"][row, start + 1 : stop] = made
-                    arrays["targets"][row, start + 1 : stop][chosen] = piece[chosen]
-                    arrays["segments"][row, start:stop] = number
-                    arrays["types"][row, start:stop] = kind_of
-                    if kind_of == 0:
-                        arrays["labels"][row, start] = label
-                    start = stop
+                text, chosen, hidden, middle, label = pairs[member]
+                first, second = start + 1, start + 2 + middle
+                for place, part in (
+                    (slice(first, first + middle), slice(0, middle)),
+                    (slice(second, start + 2 + len(text)), slice(middle, None)),
+                ):
+                    arrays["ids"][row, place] = hidden[part]
+                    arrays["targets"][row, place][chosen[part]] = text[part][chosen[part]]
+                stop = start + 2 + len(text)
+                arrays["segments"][row, start:stop] = number
+                arrays["types"][row, second - 1 : stop] = 1
+                arrays["labels"][row, start] = label
+                start = stop
         return Batch(arrays, dropped)
 
-    def _pairs(self, documents: TokenDocuments, rng: Draws) -> tuple[list[tuple], int]:
-        """(document id, first, second, label, number in the document) of all pairs; the dropped."""
+    def _pieces(self, documents: TokenDocuments) -> tuple[list[tuple], int]:
+        """(document id, its number, tokens) of all stretches; tokens of documents too short."""
         room, pieces, dropped = self.segment - 2, [], 0
         for number, (name, tokens) in enumerate(zip(documents.ids, documents.tokens)):
             if len(tokens) < SHORTEST - 2:
                 dropped += len(tokens)
                 continue
-            stretches = np.array_split(tokens, -(-len(tokens) // room))
-            pieces += [(name, number, place, part) for place, part in enumerate(stretches)]
-        made = []
-        for name, number, place, part in pieces:
-            chance = rng.at(name, 2 * place)
-            share, label = chance.uniform(0.25, 0.75), int(chance.integers(2))
-            middle = min(max(1, round(share * len(part))), len(part) - 1)
-            first, second = part[:middle], part[middle:]
-            if label == 0 and self.relation == "order":
-                first, second = second, first
-            elif label == 0:
-                second = _of_another(pieces, number, len(second), chance)
-            made.append((name, first, second, label, place))
-        return made, dropped
+            count = -(-len(tokens) // room)
+            ends = [len(tokens) * place // count for place in range(count + 1)]
+            pieces += [
+                (name, number, tokens[start:stop]) for start, stop in itertools.pairwise(ends)
+            ]
+        return pieces, dropped
+
+    def _pair(
+        self, pieces: list[tuple], number: int, part: np.ndarray, chance: np.random.Generator
+    ) -> tuple[np.ndarray, int, int]:
+        """(both pieces joined, where the second begins, label) of one stretch."""
+        share, label = chance.uniform(0.25, 0.75), int(chance.integers(2))
+        middle = min(max(1, round(share * len(part))), len(part) - 1)
+        if label:
+            return part, middle, label
+        if self.relation == "order":
+            return np.concatenate([part[middle:], part[:middle]]), len(part) - middle, label
+        other = _of_another(pieces, number, len(part) - middle, chance)
+        return np.concatenate([part[:middle], other]), middle, label
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> Loss:
         """Masked tokens, and `weight` times the pairs; n_targets counts the masked tokens.
@@ -204,4 +218,4 @@ def _of_another(
     if others < 1:
         raise UsageError("next sentences need at least two documents of some length")
     drawn = int(chance.integers(others))
-    return pieces[drawn if drawn < first else drawn + last - first][3][-size:]
+    return pieces[drawn if drawn < first else drawn + last - first][2][-size:]

@@ -18,6 +18,7 @@ SYSTEMS = {
     "bert2bert": "tilth.systems.bert2bert",
     "biomed-finetuning": "tilth.systems.biomed_finetuning",
     "finance-merge": "tilth.systems.finance_merge",
+    "gottbert": "tilth.systems.gottbert",
     "languini": "tilth.systems.languini",
     "legalturk": "tilth.systems.legalturk",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
