@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tilth.data.sets import find_set, open_set
+from tilth.data.sets import open_set
 from tilth.errors import DataError
 from tilth.evaluation.card import Invariant, Measured, ModelSource, Ratio
 from tilth.models.checkpoint import Checkpoint
@@ -60,9 +60,11 @@ class Inputs:
 _made: dict[Any, tuple[Any, ...]] = {}
 
 
-def prepared(scale: str, data: Any, model: str | None, vocabulary: int) -> tuple[Any, ...]:
+def prepared(
+    scale: str, data: Any, model: str | None, vocabulary: int, text: str
+) -> tuple[Any, ...]:
     """(tokenizer, novels, learned, tests, start, sources, models), made once for all seeds."""
-    key = (scale, data and tuple(data.sources), model, vocabulary)
+    key = (scale, data and tuple(data.sources), model, vocabulary, text)
     if key in _made:
         return _made[key]
     _made.clear()
@@ -76,7 +78,7 @@ def prepared(scale: str, data: Any, model: str | None, vocabulary: int) -> tuple
         learned, tests = tasks.restaurants(30, 1), tasks.restaurants(6, 2)
     else:
         task = data if data is not None else open_set("kg_webnlg")
-        place = find_set(NOVELS)
+        place = given.open_text(text, NOVELS)
         sources = (*place.sources, *task.sources)
         learned, tests = tasks.triples(task)
         if len(tests) < 8:

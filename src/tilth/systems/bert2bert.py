@@ -77,12 +77,12 @@ CLAIMS = (
 
 def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 368_640,
-    small_tokens: int = 1_024_000, width: int = 64, layers: int = 3, vocabulary: int = 512,
-    length: int = 128, rate: float = 5e-3,
+    small_tokens: int = 614_400, width: int = 64, layers: int = 3, vocabulary: int = 512,
+    length: int = 128, rate: float = 5e-3, batch_tokens: int = 2048,
 ) -> Prepared:  # fmt: skip
     """`tokens` of each arm; `width` and `layers` of the large model, which with --model is twice
     as wide as that."""
-    batch = 2048
+    batch = batch_tokens
     if scale == "smoke":
         tokens, small_tokens, length, batch = 10 * 256, 10 * 256, 32, 256
     small, shallow, text, sources, models = prepared(

@@ -72,12 +72,13 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 335_872,
-    base_tokens: int = 1_511_424, size: str = "165k", vocabulary: int = 1024, length: int = 128,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 163_840,
+    base_tokens: int = 768_000, size: str = "80k", vocabulary: int = 768, length: int = 128,
     base_rate: float = 5e-3, rate: float = 2e-3, instructed: str = "",
+    batch_tokens: int = 1024,
 ) -> Prepared:  # fmt: skip
     """`tokens` are those of each training from the base, `rate` their learning rate."""
-    batch, most, prompts = 2048, instructions.LONGEST, instructions.pairs()[1]
+    batch, most, prompts = batch_tokens, instructions.LONGEST, instructions.pairs()[1]
     if scale == "smoke":
         tokens, length, batch, most, prompts = 10 * 256, 32, 256, 2, prompts[:3]
     base, tokenizer, text, sources, models = base_of(

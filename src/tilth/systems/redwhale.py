@@ -72,18 +72,22 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, more: int = 256,
-    tokens: int = 245_760, base_tokens: int = 1_024_000, size: str = "80k",
-    vocabulary: int = 768, length: int = 128, base_rate: float = 5e-3, rate: float = 3e-3,
-    korean: float = 0.05,
+    scale: str, data: Any, model: str | None, seed: int, *, more: int = 192,
+    tokens: int = 172_032, base_tokens: int = 614_400, size: str = "56k",
+    vocabulary: int = 512, length: int = 128, base_rate: float = 5e-3, rate: float = 3e-3,
+    korean: float = 0.05, old: str = "", batch_tokens: int = 1024,
 ) -> Prepared:  # fmt: skip
-    """`more` new tokens; `tokens` of each arm; `korean`: share of the new language in the base."""
-    batch = 2048
+    """`more` new tokens; `tokens` of each arm; `korean`: share of the new language in the base.
+
+    `old`: text of the old language, a path or a named set, default English novels.
+    """
+    batch = batch_tokens
     if scale == "smoke":
         more, tokens, length, batch = 20, 12 * 256, 32, 256
     fields, sources, models = prepared(
         scale, data, model, more=more, base_tokens=base_tokens, size=size,
         size_vocabulary=vocabulary, length=length, base_rate=base_rate, korean=korean,
+        given_old=old,
     )  # fmt: skip
     return Prepared(
         Inputs(*fields, tokens, length, batch, rate), data=tuple(sources), models=models

@@ -65,18 +65,20 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 204_800,
-    tuning: int = 163_840, size: str = "70k", small: str = "30k", vocabulary: int = 512,
-    length: int = 160, rate: float = 5e-3, tuning_rate: float = 3e-3,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 143_360,
+    tuning: int = 143_360, size: str = "70k", small: str = "30k", vocabulary: int = 512,
+    length: int = 160, rate: float = 5e-3, tuning_rate: float = 3e-3, text: str = "",
+    batch_tokens: int = 1024,
 ) -> Prepared:  # fmt: skip
     """`tokens` of each pre-training, `tuning` of each fine-tuning; `small` is the dense model that
-    costs about what three in four zeros leave."""
-    batch, meanings = 2048, tasks.meanings()[1][:40]
+    costs about what three in four zeros leave; `text` is pre-trained on, default English novels.
+    """
+    batch, meanings = batch_tokens, tasks.meanings()[1][:40]
     if scale == "smoke":
         tokens, tuning, length, batch, meanings = 10 * 320, 10 * 320, 64, 320, meanings[:2]
         size, small = "40k", "27k"
     tokenizer, novels, learned, tests, start, sources, models = prepared(
-        scale, data, model, vocabulary
+        scale, data, model, vocabulary, text
     )
     inputs = Inputs(
         tokenizer, novels, learned, tests, meanings, (size, small), tokens, tuning, length, batch,
