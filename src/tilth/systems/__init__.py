@@ -13,6 +13,7 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "budgetlongformer": "tilth.systems.budgetlongformer",
     "casehold": "tilth.systems.casehold",
     "ad-bert": "tilth.systems.ad_bert",
     "bert2bert": "tilth.systems.bert2bert",
