@@ -95,6 +95,7 @@ def test_tables_name_what_exists():
         "corpus",
         "corpus.transforms",
         "corpus.duplicates",
+        "models.surgery",
         "signals",
         "signals.scorers",
         "serving",
