@@ -13,6 +13,7 @@ from tilth import lookup
 from tilth.errors import UsageError, nearest
 
 SYSTEMS = {
+    "bioptimus": "tilth.systems.bioptimus",
     "budgetlongformer": "tilth.systems.budgetlongformer",
     "casehold": "tilth.systems.casehold",
     "ad-bert": "tilth.systems.ad_bert",
@@ -28,6 +29,7 @@ SYSTEMS = {
     "perplexed": "tilth.systems.perplexed",
     "redwhale": "tilth.systems.redwhale",
     "qwen2.5": "tilth.systems.qwen25",
+    "retro": "tilth.systems.retro",
     "rewarm": "tilth.systems.rewarm",
     "spdf": "tilth.systems.spdf",
     "spgc": "tilth.systems.spgc",
