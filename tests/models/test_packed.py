@@ -128,6 +128,19 @@ def test_rows_without_segments_and_the_plain_model_afterwards():
     assert model.config._attn_implementation == "sdpa"
 
 
+def test_activations_that_are_recomputed_do_not_leak_between_segments():
+    model = made("llama").train()
+    ids, segments = rows([[7, 4], [3, 8]])
+    real = (segments >= 0)[..., None]
+    plain = gradients(model, (forward(model, ids, segments) * real).square().sum())
+    model.gradient_checkpointing_enable()
+    assert not packs(model)
+    again = gradients(model, (forward(model, ids, segments) * real).square().sum())
+    largest = max(float(value.abs().max()) for value in plain.values())
+    for key, value in plain.items():
+        torch.testing.assert_close(again[key] / largest, value / largest, atol=1e-5, rtol=1e-5)
+
+
 def test_token_types_go_along():
     model = made("bert")
     ids, segments = rows([[6, 5]])

@@ -57,8 +57,14 @@ _groups: ContextVar[Groups] = ContextVar("tilth_segments")
 
 
 def packs(model: PreTrainedModel) -> bool:
-    """Whether rows of several segments run without padding on this model."""
-    return model.config.model_type in PACKS
+    """Whether rows of several segments run without padding on this model.
+
+    Not while it recomputes activations on the way back (gradient checkpointing): that happens when
+    the attention of this module is no longer in place.
+    """
+    if model.config.model_type not in PACKS:
+        return False
+    return not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 def row_segments(ids: Array, end: int) -> Array:
