@@ -133,7 +133,7 @@ def test_activations_that_are_recomputed_do_not_leak_between_segments():
     ids, segments = rows([[7, 4], [3, 8]])
     real = (segments >= 0)[..., None]
     plain = gradients(model, (forward(model, ids, segments) * real).square().sum())
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     assert not packs(model)
     again = gradients(model, (forward(model, ids, segments) * real).square().sum())
     largest = max(float(value.abs().max()) for value in plain.values())
