@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tilth.data.sets import Source, find_set, open_set
+from tilth.data.sets import find_set, open_set
 from tilth.data.task import Task, schema
 from tilth.errors import DataError
+from tilth.evaluation.card import ModelSource
 from tilth.models.encoders import build_encoder
 from tilth.objectives.masked import Masked
 from tilth.store.digest import digest
@@ -26,6 +27,7 @@ from tilth.training.loop import fit
 
 CHOICES = 5
 STEP = 1024
+LEAST = 3.0
 PAD_ID, MASK_ID = 1, 2
 TASKS = ("sentiment", "terms", "holdings")
 
@@ -147,6 +149,18 @@ def learn(
                    before[1] + history.plan["flops"])  # fmt: skip
 
 
+def gate(one: Encoder, texts: Sequence[str]) -> bool:
+    """Whether an encoder names `LEAST` times as many hidden tokens as the most frequent one would,
+    on texts that it did not see: one that does not has learned how often tokens are, no more."""
+    from tilth.zoo.gate import above_the_most_frequent
+
+    data = TokenDocuments.of([str(n) for n in range(len(texts))], texts, one.tokenizer)
+    found = above_the_most_frequent(
+        one.model, data, length=64, mask=MASK_ID, least_ratio=LEAST, seed=0
+    )
+    return bool(found["passed"])
+
+
 def encoders(general: Sequence[str], law: Sequence[str], plan: Plan) -> dict[str, Encoder]:
     """Equal tokens: general twice, general then law, law alone with a vocabulary of its own."""
     shared, own = (
@@ -162,8 +176,9 @@ def encoders(general: Sequence[str], law: Sequence[str], plan: Plan) -> dict[str
 
 
 @functools.lru_cache(maxsize=1)
-def opinions(plan: Plan) -> tuple[dict[str, Encoder], dict[str, Task], Any, tuple[Source, ...]]:
-    """(encoders, tasks, texts that the law encoders saw, sources); once a process."""
+def opinions(plan: Plan) -> tuple[dict[str, Encoder], dict[str, Task], Any, tuple, ModelSource]:
+    """(encoders, tasks, texts that the law encoders saw, sources, the general encoder with its
+    gate); once a process."""
     cases, contracts, reviews = (open_set(n) for n in ("legal_scotus", "legal_terms", "glue_sst2"))
     assert isinstance(cases, Task) and isinstance(contracts, Task) and isinstance(reviews, Task)
     novels, pages = find_set("books_en"), find_set("wiki_plain")
@@ -174,6 +189,10 @@ def opinions(plan: Plan) -> tuple[dict[str, Encoder], dict[str, Task], Any, tupl
     law = [*terms, *learned * 3]
     general = [d.text[100_000:140_000] for d in novels.documents()]
     general += [d.text[:20_000] for d in pages.documents()]
+    made = encoders(general, law, plan)
+    held = [d.text[200_000:220_000] for d in novels.documents()][:20]
+    key = digest(*[part for one in made.values() for part in (one.tokens, *_bytes(one.model))])
+    model = ModelSource("general twice", key, gate(made["general twice"], held))
     tasks = {
         "sentiment": reviews,
         "terms": passages(parted.split("ask"), 32, 8),
@@ -181,4 +200,8 @@ def opinions(plan: Plan) -> tuple[dict[str, Encoder], dict[str, Task], Any, tupl
     }
     used = (cases, contracts, reviews, novels, pages)
     sources = tuple(source for one in used for source in one.sources)
-    return encoders(general, law, plan), tasks, law, sources
+    return made, tasks, law, sources, model
+
+
+def _bytes(model: Any) -> list[bytes]:
+    return [tensor.numpy().tobytes() for tensor in model.state_dict().values()]

@@ -84,8 +84,10 @@ def prepare(
     """Each encoder learns from 2 x `tokens`, and is tuned on `train` examples of each task."""
     if scale == "smoke":
         made, tasks, law, sources, options = _smoke()
+        models: tuple = ()
     else:
-        made, tasks, law, sources = items_of.opinions(Plan(tokens=tokens))
+        made, tasks, law, sources, general = items_of.opinions(Plan(tokens=tokens))
+        models = (general,)
         options = {"train": train, "epochs": epochs, "learning_rate": rate}
     parts = {name: _parts(task, options["train"], seed) for name, task in tasks.items()}
     right, tuned = {}, {}
@@ -107,7 +109,7 @@ def prepare(
     }  # fmt: skip
     inputs = Inputs(made, parts["holdings"][1], right, specific,
                     tuned["general twice", "holdings"], "\n".join(law))  # fmt: skip
-    return Prepared(inputs, sources)
+    return Prepared(inputs, sources, models)
 
 
 def _parts(task: Task, train: int, seed: int) -> tuple[Task, Task]:
