@@ -111,6 +111,22 @@ def test_equal_budgets_are_checked():
     assert unfair["invariants"][-1] == {"name": "equal tokens: greedy, plain", "holds": False}
 
 
+def test_a_model_that_hardly_learned_decides_nothing():
+    def arm(parameters):
+        def run(inputs, seed):
+            return Measured({"score": inputs + parameters}, tokens=1000, parameters=parameters)
+
+        return run
+
+    for many, verdict in ((500, "holds"), (501, "undecided")):
+        system = make(claim(), arms={"plain": arm(0), "better": arm(many)})
+        system.invariants = lambda inputs, measured: ()
+        result = run_system(system)
+        assert result["verdict"] == verdict
+    assert "better saw 2 tokens a parameter" in result["claims"][0]["would_decide"]
+    assert result["runs"][0]["tokens"] == 1000 and "parameters" not in result["runs"][0]
+
+
 def test_fewer_seeds_than_a_claim_needs_decide_nothing():
     result = run_system(make(), settings={"seeds": "4"})
     assert result["verdict"] == "undecided" and result["seeds"] == 4

@@ -48,13 +48,14 @@ def board(
             row["slug"], row["family"], row["verdict"],
             f"{row['metric']}: {row['method']} against {row['baseline']}",
             number(row["difference"]), interval(row), number(row["margin"]),
+            "" if row["tokens_per_parameter"] is None else number(row["tokens_per_parameter"]),
             ", ".join(row["data"]), "; ".join(row["licences"]),
             row["state"] if row["scale"] == "small" else f"{row['state']}, {row['scale']}",
         ]
         for row in rows
     ]  # fmt: skip
     header = ["system", "family", "verdict", "primary claim", "difference", "95 % interval",
-              "margin", "data", "licences", "state"]  # fmt: skip
+              "margin", "tokens a parameter", "data", "licences", "state"]  # fmt: skip
     table("Board", header, cells)
     if not rows:
         info(f"no result in {results}; try: tilth run spgc")

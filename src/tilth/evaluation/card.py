@@ -154,13 +154,16 @@ class Measured:
     arm, and for every seed where the examples are the same; or a `Ratio`; or, where it is not a
     mean over examples, one number. `timed`: name -> function without arguments; the runner calls
     it 9 times in turn with the other arms and takes the median of its seconds, or of the numbers
-    that it returns. `tokens`, `flops`: spent. `products`: anything the invariants look at.
+    that it returns. `tokens`, `flops`: spent, all stages of the arm together. `parameters`: those
+    that learned, where a model did: a claim about learning with fewer than 2 tokens a parameter is
+    not decided; 0 asks for nothing. `products`: anything the invariants look at.
     """
 
     metrics: Mapping[str, Any] = field(default_factory=dict)
     timed: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     tokens: int = 0
     flops: float = 0.0
+    parameters: int = 0
     products: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -71,7 +71,7 @@ def board_page(rows: Sequence[Mapping[str, Any]]) -> str:
     if not rows:
         return "\n".join([*lines, "Nothing is measured yet: `tilth run SLUG`.", ""])
     header = ["system", "family", "verdict", "claim", "difference", "95 % interval", "margin",
-              "data", "licences", "state"]  # fmt: skip
+              "tokens a parameter", "data", "licences", "state"]  # fmt: skip
     cells = [
         [
             f"[{row['slug']}](systems/{row['slug']}.md)",
@@ -81,6 +81,7 @@ def board_page(rows: Sequence[Mapping[str, Any]]) -> str:
             number(row["difference"]),
             interval(row),
             number(row["margin"]),
+            "" if row["tokens_per_parameter"] is None else number(row["tokens_per_parameter"]),
             ", ".join(row["data"]),
             "; ".join(row["licences"]),
             row["state"],

@@ -75,6 +75,7 @@ def board(
                 "ci_low": claim["ci_low"],
                 "ci_high": claim["ci_high"],
                 "margin": claim["margin"],
+                "tokens_per_parameter": tokens_per_parameter(result),
                 "state": state,
                 "scale": result["scale"],
                 "broken": [one["name"] for one in result["invariants"] if not one["holds"]],
@@ -84,6 +85,17 @@ def board(
             }
         )
     return sorted(rows, key=lambda row: (row["family"], row["slug"]))
+
+
+def tokens_per_parameter(result: Mapping[str, Any]) -> float | None:
+    """The least that a learning arm of the primary claim saw; None where none says."""
+    arms = {primary(result)["method"], primary(result)["baseline"]}
+    ratios = [
+        run["tokens"] / run["parameters"]
+        for run in result["runs"]
+        if run["arm"] in arms and run.get("parameters")
+    ]
+    return min(ratios, default=None)
 
 
 def number(value: float | None) -> str:

@@ -38,6 +38,8 @@ from tilth.store.write import write_json
 from tilth.types import Progress, silent
 
 REPEATS = 9
+# A model that learned from fewer says nothing about what it would learn.
+TOKENS_PER_PARAMETER = 2
 LIBRARIES = (
     "numpy scipy torch transformers tokenizers pyarrow duckdb numba sklearn lxml ir_measures"
 ).split()
@@ -88,14 +90,19 @@ def run_system(
                 values[arm].setdefault(metric, {})[seed] = value
                 runs.append(_run_record(seed, arm, metric, value, found))
             # What the arms made may be large, and only the first seed's is looked at.
-            spent[arm].append(Measured(tokens=found.tokens, flops=found.flops))
+            spent[arm].append(
+                Measured(tokens=found.tokens, flops=found.flops, parameters=found.parameters)
+            )
     progress(f"{system.CARD.slug}: seeds", len(seeds), len(seeds))
     invariants += [
         Invariant(f"equal {c.equal}: {c.method}, {c.baseline}", _equal(spent, c))
         for c in system.CLAIMS if c.equal
     ]  # fmt: skip
     broken = _broken(invariants, sources["models"])
-    claims = [_judge(system, claim, values, scale, broken) for claim in system.CLAIMS]
+    claims = [
+        _judge(claim, values, scale, broken or _too_few_tokens(claim, spent))
+        for claim in system.CLAIMS
+    ]
     order = {arm: place for place, arm in enumerate(system.ARMS)}
     runs.sort(key=lambda run: (run["seed"], order[run["arm"]], run["metric"]))
     return {
@@ -257,6 +264,7 @@ def _run_record(seed: int, arm: str, metric: str, value: Any, found: Measured) -
         "value": _number(_mean(value)),
         "tokens": int(found.tokens),
         "flops": _number(float(found.flops)),
+        **({"parameters": int(found.parameters)} if found.parameters else {}),
     }
 
 
@@ -277,8 +285,18 @@ def _broken(invariants: Sequence[Invariant], models: Any) -> str:
     return f"base model {sorted(missed)[0]} missed its gate" if missed else ""
 
 
+def _too_few_tokens(claim: Claim, spent: Mapping[str, Sequence[Measured]]) -> str:
+    """Why a claim about learning cannot be decided: an arm that hardly learned; else empty."""
+    for arm in (claim.method, claim.baseline) if claim.kind == "learned" else ():
+        for found in spent[arm]:
+            if found.parameters and found.tokens < TOKENS_PER_PARAMETER * found.parameters:
+                ratio, least = found.tokens / found.parameters, TOKENS_PER_PARAMETER
+                return f"{arm} saw {ratio:.2g} tokens a parameter; {least} are asked for"
+    return ""
+
+
 def _judge(
-    system: System, claim: Claim, values: Mapping[str, Mapping[str, Any]], scale: str, broken: str
+    claim: Claim, values: Mapping[str, Mapping[str, Any]], scale: str, broken: str
 ) -> dict[str, Any]:
     from tilth.evaluation.claims import compare
 

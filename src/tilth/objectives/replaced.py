@@ -69,7 +69,7 @@ class Replaced:
             length=length, rate=rate, mask=mask, special=special, split=(1, 0, 0), window=window
         )
         self.length, self.vocabulary, self.width, self.layers = length, vocabulary, width, layers
-        self.weight, self.seed = weight, seed
+        self.weight, self.seed, self.window = weight, seed, window
 
     def parameters(self) -> dict[str, Any]:
         inner = self._masked.parameters()

@@ -84,6 +84,7 @@ class Sentences:
         if not SHORTEST <= self.segment <= length:
             raise UsageError(f"pairs have from {SHORTEST} to {length} tokens, not {self.segment}")
         self.width, self.relation, self.weight, self.seed = width, relation, weight, seed
+        self.window = window
 
     def parameters(self) -> dict[str, Any]:
         return {

@@ -98,6 +98,15 @@ def set_moments(
             put(state[key], value)
 
 
+def mask_moments(optimizer: torch.optim.Optimizer, trained: list[Trained]) -> None:
+    """Set moments of masked entries to 0: those of a dense stage would move the weights."""
+    for one in trained:
+        if one.mask is not None:
+            for value in optimizer.state.get(one.parameter, {}).values():
+                if value.shape == one.mask.shape:
+                    value.masked_fill_(~one.mask, 0.0)
+
+
 def save(
     folder: str | Path,
     *,

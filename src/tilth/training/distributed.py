@@ -45,6 +45,10 @@ class Alone:
         """Sums over all processes."""
         return total, targets
 
+    def agree(self, choice: str) -> str:
+        """The choice of the first process, in all of them."""
+        return choice
+
     def add_gradients(self, trained: list[Trained]) -> None:
         """The gradients of all processes, summed, in each of them."""
 
@@ -110,6 +114,13 @@ class Workers(Alone):
         both = torch.tensor([total, float(targets)], dtype=torch.float64, device=_device())
         dist.all_reduce(both)
         return both[0].item(), int(both[1].item())
+
+    def agree(self, choice: str) -> str:
+        import torch.distributed as dist
+
+        both = [choice]
+        dist.broadcast_object_list(both, 0)
+        return both[0]
 
     def add_gradients(self, trained: list[Trained]) -> None:
         import torch

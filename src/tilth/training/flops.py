@@ -3,8 +3,9 @@
 Each entry of a matrix is used once for a token: 2 operations forward, 2 to hand the gradient back
 and 2 for its own gradient, the last only where it trains (Kaplan et al., 2020, count the same 6).
 An embedding is a look-up and costs nothing; an output head costs its whole matrix, tied or not.
-Attention over rows of n tokens costs 4 n d a layer forward, half of that where it is causal, at
-most the window where there is one; twice as much again backward. Entries that a mask keeps at 0
+Attention over rows of n tokens costs 4 n d a layer forward, half of that where it is causal; where
+there is a window, of the model or of the objective, 4 d for each key that a position can see. Twice
+as much again backward. Entries that a mask keeps at 0
 are not counted: that is what a sparse kernel would do, not what dense hardware does. Left out:
 norms, activations, softmax, the optimiser. Not covered: a module that is called several times a
 token, and heads that look at one position only (they are counted at each).
@@ -30,11 +31,13 @@ def flops_by_module(
     *,
     training: bool = True,
     live: Mapping[str, float] | None = None,
+    window: int | None = None,
 ) -> dict[str, float]:
     """Operations for one token in rows of `length`, for each module that has a matrix.
 
-    `live`: parameter name -> share of its entries that are not masked. `attention` stands for the
-    products of queries, keys and values of all layers.
+    `live`: parameter name -> share of its entries that are not masked. `window`: neighbours that a
+    position sees on each side, as in `packed.forward`. `attention` stands for the products of
+    queries, keys and values of all layers.
     """
     from torch import nn
 
@@ -49,19 +52,24 @@ def flops_by_module(
             each = 2 if not training else 6 if parameter.requires_grad else 4
             share = (live or {}).get(full, 1.0)
             found[name] = found.get(name, 0.0) + each * parameter.numel() * share
-    attention = _attention(model, length) * (3 if training else 1)
+    attention = _attention(model, length, window) * (3 if training else 1)
     return {**found, "attention": attention} if attention else found
 
 
-def _attention(model: torch.nn.Module, length: int) -> float:
+def _attention(model: torch.nn.Module, length: int, window: int | None) -> float:
     config: Any = getattr(model, "config", None)
     heads = getattr(config, "num_attention_heads", None)
     if not heads:
         return 0.0
     head = getattr(config, "head_dim", None) or config.hidden_size // heads
-    seen = min(length, getattr(config, "sliding_window", None) or length)
-    share = 0.5 if type(model).__name__.endswith(CAUSAL) else 1.0
-    return share * 4.0 * config.num_hidden_layers * heads * head * seen
+    causal = type(model).__name__.endswith(CAUSAL)
+    # Keys that a position sees on average: itself, and what lies before it or on both sides.
+    seen = 0.5 * length if causal else float(length)
+    if window is not None:
+        seen = min(seen, window + 1.0 if causal else 2.0 * window + 1.0)
+    # Theirs counts the position itself.
+    seen = min(seen, getattr(config, "sliding_window", None) or seen)
+    return 4.0 * config.num_hidden_layers * heads * head * seen
 
 
 def flops_per_token(
@@ -80,5 +88,8 @@ def flops_per_token(
             for name, share in (live or {}).items()
             if name.startswith(prefix)
         }
-        total += sum(flops_by_module(module, length, training=training, live=inner).values())
+        window = getattr(objective, "window", None)
+        total += sum(
+            flops_by_module(module, length, training=training, live=inner, window=window).values()
+        )
     return round(total)

@@ -36,7 +36,14 @@ from tilth.training.policy import (
     hold_masks,
     modules_of,
 )
-from tilth.training.resume import data_digest, fingerprint, generators, resume, shapes
+from tilth.training.resume import (
+    data_digest,
+    fingerprint,
+    generators,
+    resume,
+    shapes,
+    teacher_digest,
+)
 from tilth.training.schedules import Schedule, with_minimum
 from tilth.types import Progress, silent
 
@@ -116,6 +123,7 @@ def fit(
             groups(trained), lr=learning_rate, betas=BETAS, eps=EPSILON, fused=True
         )
         kept.set_moments(optimizer, trained, moments or {})
+        kept.mask_moments(optimizer, trained)
         modules, state, settings = modules_of(model, objective), State(), {}
         if checkpoint is not None:
             if workers.rank == 0:
@@ -128,7 +136,7 @@ def fit(
                 "guard": guard.to_value() if guard else None, "precision": precision,
                 "processes": workers.count, "model": shapes(model, objective),
                 "objective": [objective.name, objective.version, objective.parameters()],
-                "data": data_digest(data),
+                "data": data_digest(data), "teacher": teacher_digest(objective),
             }  # fmt: skip
             found = kept.latest(checkpoint)
             if found is not None:
@@ -137,7 +145,7 @@ def fit(
         order.dropped, order.counted = state.dropped, state.counted
         if precision == "auto":
             sample = RowOrder(objective, data, seed).take(micro)
-            precision = numbers.faster(model, objective, sample)
+            precision = workers.agree(numbers.faster(model, objective, sample))
         made["precision"] = precision
         while state.step < made["steps"]:
             step_tokens = rows * objective.length
@@ -225,9 +233,11 @@ def _left_out(guard: StepGuard | None, state: State, loss: float, norm: float) -
         reason = guard.reason(
             [point.loss for point in last], [point.gradient_norm for point in last], loss, norm
         )
-        tail = [step for step, why in state.skipped[-guard.patience :] if why == "no number"]
-        ends = len(tail) == guard.patience and tail[0] == state.step - guard.patience + 1
-        if finite or not ends:
+        # This step is the last of `patience` in a row where those right before it were none too.
+        before = [
+            [step, "no number"] for step in range(state.step + 2 - guard.patience, state.step + 1)
+        ]
+        if finite or state.skipped[len(state.skipped) - len(before) :] != before:
             return reason
     elif finite:
         return ""

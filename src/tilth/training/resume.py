@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +75,25 @@ def shapes(model: PreTrainedModel, objective: Objective) -> str:
     return digest(type(model).__name__, *shapes)
 
 
+def teacher_digest(objective: Objective) -> str:
+    """The weights of an objective's teacher or reference, which no checkpoint holds; or nothing."""
+    for name in ("teacher", "reference"):
+        model = getattr(objective, name, None)
+        if hasattr(model, "state_dict"):
+            parts: list[str | bytes] = []
+            for key, tensor in model.state_dict().items():
+                parts += [key, tensor.detach().cpu().float().numpy().tobytes()]
+            return digest(*parts)
+    return ""
+
+
 def data_digest(data: TokenSource) -> str:
-    first = data.document(0).tobytes() if len(data) else b""
-    return digest(data.vocabulary, data.end, data.lengths.tobytes(), first)
+    """Of every token, and of the columns beside them."""
+    tokens = hashlib.blake2b(digest_size=16)
+    for number in range(len(data)):
+        tokens.update(data.document(number).astype("<u4", copy=False).tobytes())
+    extra = getattr(data, "extra", None) or {}
+    return digest(
+        data.vocabulary, data.end, data.lengths.tobytes(), tokens.digest(),
+        *[part for name in sorted(extra) for part in (name, repr(extra[name]))],
+    )  # fmt: skip
