@@ -19,7 +19,15 @@ from tilth.models.surgery.contextual import contextual_rows
 from tilth.models.surgery.vocabulary import vocabulary
 from tilth.objectives.batch import Draws
 from tilth.objectives.masked import Masked
-from tilth.systems._encoder_study import TaskPair, Tuning, drawn, made_tasks, pretrain, tuned_value
+from tilth.systems._encoder_study import (
+    TaskPair,
+    Tuning,
+    drawn,
+    made_tasks,
+    pretrain,
+    short,
+    tuned_value,
+)  # fmt: skip
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
 from tilth.tokens.transfer import Transfer, transfer
@@ -30,6 +38,7 @@ SPECIAL = (bpe.PAD, bpe.MASK)
 PAD, MASK = 1, 2
 SENTENCES = ("bio_ner_ncbi", "bio_ner_bc5cdr", "bio_ner_bc2gm", "bio_ner_jnlpba")
 CHARACTERS = 60_000
+SENTENCE = 200  # characters of a sentence whose entities are looked for
 START, AREA, END, F1 = (
     "masked loss at step 0", "mean masked loss on the way", "masked loss at the end", "entity F1",
 )  # fmt: skip
@@ -48,7 +57,7 @@ class Shape:
 
     width: int = 64
     layers: int = 1
-    length: int = 64
+    length: int = 128
     tokens: int = 212_992
     batch_tokens: int = 512
     rate: float = 3e-3
@@ -184,6 +193,7 @@ def _real(size: int, base_tokens: int, shape: Shape) -> tuple[Any, Task, tuple[S
         medical += [" ".join(tokens) for tokens in some.table["tokens"].to_pylist()]
     entities = open_set("bio_ner_ncbi")
     assert isinstance(entities, Task)
+    entities = short(entities, SENTENCE)
     return _finished(general, medical, size, base_tokens, shape), entities, tuple(sources)
 
 

@@ -58,20 +58,33 @@ def tuned_value(
 
 
 def drawn(task: Task, name: str, train: int, test: int, seed: int) -> TaskPair:
-    """Rows by a digest of (seed, id), the same number each time. Raises DataError for too few."""
+    """Rows by a digest of (seed, group), test rows first; no group is in both.
+
+    At most so many of each, and at least a third of the groups for tests where there are few.
+    Raises DataError for too few.
+    """
     rows = task.table.num_rows
     if rows < 8:
         raise DataError(f"{rows} rows are too few to learn from and to test on", where=task.name)
-    ids = task.table["id"].to_pylist()
-    order = sorted(range(rows), key=lambda n: digest("drawn", seed, ids[n]))
-    test = min(test, rows // 3)
-    chosen = order[test : test + train]
-    return TaskPair(name, part(task, chosen), part(task, order[:test]))
+    groups = task.table["group"].to_pylist()
+    order = sorted(range(rows), key=lambda n: (digest("drawn", seed, groups[n]), n))
+    edge = min(test, rows // 3)
+    while 0 < edge < rows and groups[order[edge - 1]] == groups[order[edge]]:
+        edge += 1
+    kept = np.random.default_rng([seed, 3]).permutation(order[edge:])[:train]
+    return TaskPair(name, part(task, kept), part(task, order[:edge]))
+
+
+def short(task: Task, most: int) -> Task:
+    """The sentences of a tag task that have at most so many characters: longer ones would be cut
+    to fit a row, and entities behind the cut could not be found by any arm."""
+    tokens = task.table["tokens"].to_pylist()
+    return part(task, [n for n, some in enumerate(tokens) if len(" ".join(some)) <= most])
 
 
 def part(task: Task, numbers: Sequence[int]) -> Task:
     """Some rows of a task, in the order of the task."""
-    return replace(task, table=task.table.take(sorted(numbers)))
+    return replace(task, table=task.table.take(sorted(map(int, numbers))))
 
 
 def made_tasks(seed: int, words: Sequence[str], rows: int = 48) -> tuple[Task, Task]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from tilth.data.sets import SetPath, Source, find_set, open_set
 from tilth.data.task import Task
-from tilth.systems._encoder_study import TaskPair, Tuning, drawn, made_tasks, part
+from tilth.systems._encoder_study import TaskPair, Tuning, drawn, made_tasks, part, short
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
 from tilth.tokens.mixing import Mixed
@@ -21,6 +21,7 @@ METRICS = {
     "legal": "entity F1 of court decisions",
 }  # fmt: skip
 BOOK = 60_000  # characters of a book
+SENTENCE = 160  # characters of a sentence whose entities are looked for
 PIECE = 2_000  # characters of a document: a chapter would be one document otherwise
 
 
@@ -63,7 +64,8 @@ def _texts(vocabulary: int) -> tuple[Any, ...]:
         rows = range(task.table.num_rows)
         free = [n for n in rows if n % 2 == 0]
         german += _texts_of(part(task, free))
-        kept.append(part(task, [n for n in rows if n % 2]))
+        other = part(task, [n for n in rows if n % 2])
+        kept.append(short(other, SENTENCE) if task.kind == "tag" else other)
     foreign = _books(english)[: len(german)]
     languages = {
         "German": _language({"German": german}, vocabulary),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,23 +12,15 @@ from tilth.data.sets import Source, open_set
 from tilth.data.task import Task
 from tilth.objectives.masked import Masked
 from tilth.objectives.sentences import Sentences
-from tilth.systems._encoder_study import TaskPair, Tuning, drawn, made_tasks, part
+from tilth.systems._encoder_study import TaskPair, Tuning, drawn, made_tasks, part, short
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
 from tilth.tokens.words import informative_words, word_table
 
+SENTENCE, STRETCH, KINDS = 160, 400, 4  # characters, characters, most frequent kinds
 CHARACTERS = 30_000  # of one document, so that no service makes up the corpus
 SPECIAL = (bpe.PAD, bpe.MASK)
 PAD, MASK = 1, 2
-# The seven coarse classes that the authors of the set give for its nineteen fine ones.
-COARSE = {
-    fine: coarse
-    for coarse, some in {
-        "PER": "PER RR AN", "LOC": "LD ST STR LDS", "ORG": "ORG UN INN GRT MRK",
-        "NRM": "GS VO EUN", "REG": "VS VT", "RS": "RS", "LIT": "LIT",
-    }.items()
-    for fine in some.split()
-}  # fmt: skip
 # How sentences are named to the objectives: `none` is masked tokens alone.
 RELATIONS = {"NSP": "next", "SOP": "order", "none": ""}
 
@@ -68,36 +61,37 @@ def objective(inputs: Inputs, relation: str, corruption: str, **more: Any) -> Ma
 def _legal(vocabulary: int, informative: int) -> tuple[Any, ...]:
     """Texts tokenized, the tasks and the sources: once a process.
 
-    The sentences that the entity task is tested on are in no corpus of any seed.
+    Half of the documents, and a third of the Turkish sentences, are for the tasks and in no corpus.
     """
-    terms, cases, courts = (
-        open_set("legal_terms"),
-        open_set("legal_scotus"),
-        open_set("legal_ner_de"),
-    )
-    assert isinstance(terms, Task) and isinstance(cases, Task) and isinstance(courts, Task)
-    texts = [text[:CHARACTERS] for text in terms.table["text"].to_pylist()]
+    terms, cases, turkish = (open_set(name) for name in ("legal_terms", "legal_scotus", "ner_tr"))
+    assert isinstance(terms, Task) and isinstance(cases, Task) and isinstance(turkish, Task)
+    documents = terms.table["text"].to_pylist()
+    texts = [text[:CHARACTERS] for text in documents[::2]]
     texts += cases.table["text"].to_pylist()
-    sentences = [" ".join(tokens) for tokens in courts.table["tokens"].to_pylist()]
-    held = set(range(0, len(sentences), 4))
-    texts += [text for number, text in enumerate(sentences) if number not in held]
+    sentences = [" ".join(tokens) for tokens in turkish.table["tokens"].to_pylist()]
+    texts += [text for number, text in enumerate(sentences) if number % 3]
     tokenizer, corpus, table, listed = _tokens(texts, vocabulary, informative)
-    courts = _coarse(courts)
-    sources: tuple[Source, ...] = (*terms.sources, *cases.sources, *courts.sources)
-    return corpus, tokenizer, table, listed, cases, courts, held, sources
+    entities = short(part(turkish, range(0, len(sentences), 3)), SENTENCE)
+    sources: tuple[Source, ...] = (*terms.sources, *cases.sources, *turkish.sources)
+    return corpus, tokenizer, table, listed, entities, _kinds(terms), sources
 
 
-def _coarse(task: Task) -> Task:
-    """The entity task with its coarse classes."""
+def _kinds(terms: Task) -> Task:
+    """Stretches of the documents that are in no corpus, by the kind of the document."""
     import pyarrow as pa
 
-    place = task.table.column_names.index("tags")
-    tags = [
-        [tag if tag == "O" else tag[:2] + COARSE[tag[2:]] for tag in row]
-        for row in task.table["tags"].to_pylist()
-    ]
-    field = task.table.schema.field("tags")
-    return replace(task, table=task.table.set_column(place, field, pa.array(tags, field.type)))
+    from tilth.data.task import schema
+
+    columns = (terms.table[name].to_pylist()[1::2] for name in ("id", "text", "label"))
+    rows = list(zip(*columns))
+    names = [name for name, _ in Counter(label for _, _, label in rows).most_common(KINDS)]
+    made = [
+        {"id": f"{id} {start}", "group": id, "split": "", "label": label,
+         "text": text[start : start + STRETCH]}
+        for id, text, label in rows if label in names
+        for start in range(0, min(len(text), CHARACTERS), 4 * STRETCH)
+    ]  # fmt: skip
+    return replace(terms, table=pa.Table.from_pylist(made, schema("classify")))
 
 
 def _tokens(texts: Sequence[str], vocabulary: int, informative: int) -> tuple[Any, ...]:
@@ -112,11 +106,10 @@ def real(
     shape: dict[str, Any],
 ) -> tuple[Inputs, tuple[Source, ...]]:  # fmt: skip
     """Inputs of a seed: the corpus is the same, the labelled rows are drawn anew."""
-    corpus, tokenizer, table, listed, cases, courts, held, sources = _legal(vocabulary, informative)
+    corpus, tokenizer, table, listed, entities, kinds, sources = _legal(vocabulary, informative)
     tasks = (
-        drawn(part(courts, sorted(held)), "entities", train, test, seed),
-        drawn(cases, "issues", train, test, seed),
-    )
+        drawn(entities, "entities", train, test, seed), drawn(kinds, "kinds", train, test, seed),
+    )  # fmt: skip
     return Inputs(corpus, tokenizer, table, listed, tasks, tuning, **shape), sources
 
 
@@ -129,6 +122,6 @@ def smoke(seed: int, tuning: Tuning, shape: dict[str, Any]) -> Inputs:
     table = word_table(tokenizer)
     words = "file name list object string return value error path read".split()
     tagged, classified = made_tasks(seed, words)
-    tasks = (drawn(tagged, "entities", 32, 16, 0), drawn(classified, "issues", 32, 16, 0))
+    tasks = (drawn(tagged, "entities", 32, 16, 0), drawn(classified, "kinds", 32, 16, 0))
     listed = informative_words(corpus, table, 100)
     return Inputs(corpus, tokenizer, table, listed, tasks, tuning, **shape)

@@ -62,16 +62,16 @@ CLAIMS = (
 
 def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 320_000,
-    vocabulary: int = 1000, width: int = 64, layers: int = 1, length: int = 64,
-    batch_tokens: int = 2048, rate: float = 1e-2, train: int = 400, test: int = 300,
-    epochs: float = 6.0, tuning_rate: float = 5e-3,
+    vocabulary: int = 1000, width: int = 64, layers: int = 1, length: int = 128,
+    batch_tokens: int = 512, rate: float = 3e-3, train: int = 400, test: int = 300,
+    epochs: float = 6.0, tuning_rate: float = 3e-3,
 ) -> Prepared:  # fmt: skip
     """Pre-train each arm on `tokens`, fine-tune on `train` labelled rows, test on `test`."""
     shape = {"width": width, "layers": layers, "length": length, "tokens": tokens,
              "batch_tokens": batch_tokens, "rate": rate}  # fmt: skip
     tuning = Tuning(epochs, 16, tuning_rate, length)
     if scale == "smoke":
-        shape |= {"width": 32, "length": 32, "tokens": 12 * 256, "batch_tokens": 256}
+        shape |= {"width": 32, "length": 32, "tokens": 10 * 128, "batch_tokens": 128}
         return Prepared(given.smoke(seed, Tuning(5, 16, 5e-3, 16), shape))
     inputs, sources = given.real(seed, vocabulary, train, test, tuning, shape)
     return Prepared(inputs, data=sources)
