@@ -51,4 +51,4 @@ def build(vocabulary: int, dimensions: int, seed: int) -> StaticModel:
     """Random vectors, about of unit length; the same seed gives the same ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return StaticModel(StaticConfig(vocab_size=vocabulary, hidden_size=dimensions))
+        return StaticModel(StaticConfig(vocab_size=vocabulary, hidden_size=dimensions)).eval()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilth.errors import DataError
+from tilth.errors import DataError, UsageError
 from tilth.objectives.batch import Batch, Draws, Loss
 from tilth.retrieval.encoders.pairs import Pair
 from tilth.tokens.documents import TokenDocuments
@@ -37,28 +37,46 @@ RATES = {"static": 0.02, "transformer": 1e-3}
 
 
 class InBatch:
-    """The objective of this module. A row is a pair; `length` tokens of it are its share."""
+    """The objective of this module. A row is a group of `group` pairs, the wrong answers in it too.
+
+    Documents are pairs (see `token_pairs`); groups are drawn anew each epoch. Arrays: `query` and
+    `passage` (rows, group, tokens), -1 behind their ends, `document` (rows, group). What fills no
+    group is dropped and counted. As `objectives.contrastive`, but for texts of two lengths whose
+    documents are known.
+    """
 
     name = "in_batch"
     version = 1
 
-    def __init__(self, *, temperature: float = TEMPERATURE) -> None:
-        self.temperature = temperature
-        self.length = QUERY_TOKENS + PASSAGE_TOKENS
+    def __init__(self, *, group: int = BATCH, temperature: float = TEMPERATURE) -> None:
+        if group < 2 or temperature <= 0:
+            raise UsageError("groups of 2 pairs and a temperature above 0 are least")
+        self.group, self.temperature = group, temperature
+        self.length = group * (QUERY_TOKENS + PASSAGE_TOKENS)
+        # The longest text that a model has to take.
+        self.segment = PASSAGE_TOKENS
 
     def parameters(self) -> dict[str, Any]:
-        return {"temperature": self.temperature}
+        return {"group": self.group, "temperature": self.temperature}
 
     def prepare(self, documents: TokenDocuments, rng: Draws) -> Batch:
-        """`query` and `passage` tokens, -1 behind their ends, and the number of the document."""
-        sizes = documents.extra["query_tokens"]
-        query = np.full((len(documents), QUERY_TOKENS), -1, np.int32)
-        passage = np.full((len(documents), PASSAGE_TOKENS), -1, np.int32)
-        for row, (tokens, size) in enumerate(zip(documents.tokens, sizes)):
-            query[row, :size] = tokens[:size]
-            passage[row, : len(tokens) - size] = tokens[size:]
-        owner = np.array(documents.extra["document"], np.int64)
-        return Batch({"query": query, "passage": passage, "document": owner})
+        """Rows of `group` pairs, in an order of their own draws."""
+        keys = [rng.at(name).random() for name in documents.ids]
+        order = sorted(range(len(documents)), key=lambda number: keys[number])
+        rows = len(order) // self.group
+        query = np.full((rows * self.group, QUERY_TOKENS), -1, np.int32)
+        passage = np.full((rows * self.group, PASSAGE_TOKENS), -1, np.int32)
+        owner = np.zeros(rows * self.group, np.int64)
+        for place, number in enumerate(order[: len(owner)]):
+            tokens = documents.tokens[number]
+            size = documents.extra["query_tokens"][number]
+            query[place, :size] = tokens[:size]
+            passage[place, : len(tokens) - size] = tokens[size:]
+            owner[place] = documents.extra["document"][number]
+        dropped = sum(len(documents.tokens[number]) for number in order[len(owner) :])
+        arrays = {"query": query, "passage": passage, "document": owner}
+        shaped = {name: a.reshape(rows, self.group, *a.shape[1:]) for name, a in arrays.items()}
+        return Batch(shaped, dropped)
 
     def loss(self, model: Any, batch: Batch) -> Loss:
         """The mean of both directions, summed over the pairs, in nats."""
@@ -66,31 +84,33 @@ class InBatch:
         import torch.nn.functional as F
 
         queries, passages = (text_vectors(model, batch[name]) for name in ("query", "passage"))
-        products = queries @ passages.T / self.temperature
+        products = queries @ passages.transpose(1, 2) / self.temperature
         owner = torch.from_numpy(batch["document"])
-        own = (owner[:, None] == owner) & ~torch.eye(len(owner), dtype=torch.bool)
+        same = owner[:, :, None] == owner[:, None]
+        own = same & ~torch.eye(self.group, dtype=torch.bool)
         products = products.masked_fill(own, -torch.inf)
-        right = torch.arange(len(owner))
-        there = F.cross_entropy(products, right, reduction="sum")
-        back = F.cross_entropy(products.T, right, reduction="sum")
-        return Loss((there + back) / 2, {}, len(owner))
+        right = torch.arange(self.group).repeat(len(batch))
+        there = F.cross_entropy(products.flatten(0, 1), right, reduction="sum")
+        back = F.cross_entropy(products.transpose(1, 2).flatten(0, 1), right, reduction="sum")
+        return Loss((there + back) / 2, {}, len(right))
 
 
 def text_vectors(model: Any, rows: np.ndarray) -> torch.Tensor:
-    """Unit vectors (texts, dimensions) of rows of tokens, -1 behind their ends."""
+    """Unit vectors (rows, group, dimensions) of texts (rows, group, tokens), -1 at their ends."""
     import torch
     import torch.nn.functional as F
 
     from tilth.retrieval.encoders.transformer import hidden_states, pooled
 
-    real = rows >= 0
-    flat = torch.from_numpy(rows[real].astype(np.int64))
+    texts = rows.reshape(-1, rows.shape[-1])
+    real = texts >= 0
+    flat = torch.from_numpy(texts[real].astype(np.int64))
     lengths = torch.from_numpy(real.sum(axis=1))
     if hasattr(model, "means"):
         found = model.means(flat, lengths)
     else:
         found = pooled(hidden_states(model, flat, lengths), lengths)
-    return F.normalize(found, dim=-1)
+    return F.normalize(found, dim=-1).view(*rows.shape[:-1], -1)
 
 
 def train_encoder(
@@ -122,15 +142,15 @@ def train_encoder(
             hint="give an encoder, or leave the dense index out",
         )
     model = _model(data.vocabulary, dimensions, layers, seed)
-    objective = InBatch()
+    objective = InBatch(group=batch)
     fit(
-        model, objective, data, tokens=len(data) // batch * batch * objective.length,
-        batch_tokens=batch * objective.length, micro_batch_tokens=batch * objective.length,
+        model, objective, data, tokens=len(data) // batch * objective.length,
+        batch_tokens=objective.length, micro_batch_tokens=objective.length,
         learning_rate=RATES["transformer" if layers else "static"], schedule="linear",
         weight_decay=0.0, seed=seed, threads=threads, progress=progress,
     )  # fmt: skip
     if layers:
-        return Transformer(model, tokenizer, longest=PASSAGE_TOKENS, special=False, files=files)
+        return Transformer(model, tokenizer, longest=PASSAGE_TOKENS, files=files)
     return Static(model.embedding.weight.detach().numpy(), tokenizer, files=files)
 
 
