@@ -64,7 +64,7 @@ def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 320_000,
     vocabulary: int = 1000, width: int = 64, layers: int = 1, length: int = 128,
     batch_tokens: int = 512, rate: float = 3e-3, train: int = 400, test: int = 300,
-    epochs: float = 6.0, tuning_rate: float = 3e-3,
+    epochs: float = 12.0, tuning_rate: float = 3e-3,
 ) -> Prepared:  # fmt: skip
     """Pre-train each arm on `tokens`, fine-tune on `train` labelled rows, test on `test`."""
     shape = {"width": width, "layers": layers, "length": length, "tokens": tokens,

@@ -66,7 +66,7 @@ def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 210_000,
     vocabulary: int = 600, width: int = 64, layers: int = 1, length: int = 128,
     batch_tokens: int = 512, rate: float = 3e-3, train: int = 400, test: int = 400,
-    informative: int = 1000, epochs: float = 6.0, tuning_rate: float = 3e-3,
+    informative: int = 1000, epochs: float = 8.0, tuning_rate: float = 3e-3,
 ) -> Prepared:  # fmt: skip
     """Pre-train each arm on `tokens`, fine-tune on `train` labelled rows, test on `test`."""
     shape = {"width": width, "layers": layers, "length": length, "tokens": tokens,
