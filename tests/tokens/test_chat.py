@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import transformers
 
-from tilth.errors import DataError, LimitError
+from tilth.errors import DamagedError, DataError, LimitError
 from tilth.tokens import bpe
 from tilth.tokens.chat import Chat
 
@@ -75,6 +75,20 @@ def test_a_template_gives_the_ids_that_transformers_gives(folder):
 def test_documents_for_instruction_tuning(folder):
     made = Chat.load(folder).documents(["a", "b"], [TALK[:3], TALK[1:3]])
     assert [len(row) for row in made.tokens] == [len(learn) for learn in made.extra["learn"]]
+    with pytest.raises(DataError, match="^b, message 5: .*special token"):
+        Chat.load(folder).documents(["a", "b"], [TALK[:3], TALK])
+
+
+def test_a_folder_that_cuts_and_pads_is_not_obeyed(tokenizer, folder):
+    whole = Chat.load(folder).render(TALK[:3]).ids.tolist()
+    cutting = type(tokenizer).from_str(tokenizer.to_str())
+    cutting.enable_truncation(4)
+    cutting.enable_padding(length=99)
+    cutting.save(str(folder / "tokenizer.json"))
+    assert Chat.load(folder).render(TALK[:3]).ids.tolist() == whole
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(DamagedError, match="not a tokenizer"):
+        Chat.load(folder)
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilth.errors import DataError, LimitError
-from tilth.tokens.bpe import end_id
+from tilth.errors import DataError, LimitError, TilthError
+from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
 
 if TYPE_CHECKING:
@@ -59,8 +59,11 @@ class Chat:
 
         # A copy that reads special tokens in the text of a template; the caller's does not.
         self._tokenizer = Tokenizer.from_str(tokenizer.to_str())
+        # What a training left in the file: it would cut conversations without a word.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = template is None
-        self.end = end_id(tokenizer)
+        self.end = bpe.end_id(tokenizer)
         self._names = dict(names or {})
         added = json.loads(tokenizer.to_str())["added_tokens"]
         self._special = [token["content"] for token in added if token["special"]]
@@ -69,12 +72,8 @@ class Chat:
     @classmethod
     def load(cls, folder: str | Path) -> Chat:
         """With the tokenizer and, where there is one, the template of a model's folder."""
-        from tokenizers import Tokenizer
-
         folder = Path(folder)
-        if not (folder / "tokenizer.json").is_file():
-            raise DataError("holds no tokenizer.json", where=str(folder))
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = bpe.load(folder)
         path, stated = folder / "tokenizer_config.json", {}
         if path.is_file():
             try:
@@ -124,8 +123,17 @@ class Chat:
         return Rendered(ids, learn)
 
     def documents(self, ids: Sequence[str], conversations: Sequence[Messages]) -> TokenDocuments:
-        """Conversations as `objectives.instruct` takes them, `extra["learn"]` among them."""
-        made = [self.render(messages) for messages in conversations]
+        """Conversations as `objectives.instruct` takes them, `extra["learn"]` among them.
+
+        Raises what `render` raises, naming the conversation.
+        """
+        made = []
+        for id, messages in zip(ids, conversations):
+            try:
+                made.append(self.render(messages))
+            except TilthError as error:
+                where = ", ".join(part for part in (id, error.where) if part)
+                raise type(error)(error.what, where=where, hint=error.hint) from None
         sizes = [sum(len(m["content"].encode("utf-8")) for m in one) for one in conversations]
         return TokenDocuments(
             list(ids), [one.ids for one in made], self._tokenizer.get_vocab_size(), self.end, sizes,
