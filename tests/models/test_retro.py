@@ -51,6 +51,7 @@ def woken(request):
     torch.manual_seed(5)
     for layer in model.retrieval.values():
         torch.nn.init.normal_(layer.attention.output.weight, std=0.5)
+        torch.nn.init.normal_(layer.places)
     return model
 
 
@@ -142,6 +143,13 @@ def test_missing_neighbours_are_masked(woken):
 def test_neighbours_must_fit_the_chunks(woken):
     with pytest.raises(ValueError, match="complete 3"):
         woken(ids(1, 14), found(1, 4))
+    with pytest.raises(ValueError, match="longest has 8"):
+        woken(ids(1, 14), found(1, 3, size=9))
+    with torch.no_grad():
+        short = woken(ids(1, 14), found(1, 3)[..., :5]).logits
+        padded = found(1, 3).clone()
+        padded[..., 5:] = -1
+        assert torch.equal(short, woken(ids(1, 14), padded).logits)
 
 
 @pytest.mark.parametrize("cuts", [(1,) * 14, (3, 1, 1, 5, 4), (6, 8), (4, 4, 4, 2), (7, 7)])
@@ -207,12 +215,13 @@ def test_attention_is_the_plain_formula():
     layer = CrossAttention(8, 2)
     queries, keys = torch.randn(1, 3, 8), torch.randn(1, 5, 8)
     valid = torch.tensor([[True, False, True, True, False]])
+    bias = torch.randn(2, 3, 5)
     with torch.no_grad():
-        got = layer(queries, keys, valid)[0]
+        got = layer(queries, keys, valid, bias)[0]
         q, k, v = layer.query(queries)[0], layer.key(keys)[0], layer.value(keys)[0]
         heads = []
-        for part in (slice(0, 4), slice(4, 8)):
-            scores = q[:, part] @ k[:, part].T / 2
+        for head, part in enumerate((slice(0, 4), slice(4, 8))):
+            scores = q[:, part] @ k[:, part].T / 2 + bias[head]
             shares = scores.masked_fill(~valid, -torch.inf).softmax(-1)
             heads.append(shares @ v[:, part])
         expected = layer.output(torch.cat(heads, -1))
@@ -243,9 +252,9 @@ def test_it_learns_to_copy_from_neighbours():
                           extra={"neighbours": column})  # fmt: skip
     model = add_retrieval(tiny_model(), chunk=CHUNK, retrieval_layers=[0], silent=False)
     objective = Retrieved(length=16, chunk=CHUNK, most=1, tokens=2 * CHUNK)
-    history = fit(model, objective, data, tokens=200 * 512, batch_tokens=512, threads=1,
-                  micro_batch_tokens=512, learning_rate=1e-2)  # fmt: skip
-    assert history.loss < 3.2, "less than 3.43 a target can come from neighbours only"
+    history = fit(model, objective, data, tokens=80 * 512, batch_tokens=512, threads=1,
+                  micro_batch_tokens=512, learning_rate=1e-2, schedule="wsd")  # fmt: skip
+    assert history.loss < 3.0, "less than 3.43 a target can come from neighbours only"
 
 
 def test_the_objective_of_retrieval_fits():

@@ -58,8 +58,14 @@ class CrossAttention(nn.Module):
         )
 
     def forward(
-        self, queries: torch.Tensor, keys: torch.Tensor, valid: torch.Tensor
+        self,
+        queries: torch.Tensor,
+        keys: torch.Tensor,
+        valid: torch.Tensor,
+        bias: torch.Tensor | None = None,
     ) -> torch.Tensor:
+        """`bias` (heads, t, s) is added to the scores."""
+
         def split(x: torch.Tensor) -> torch.Tensor:
             return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
@@ -67,9 +73,12 @@ class CrossAttention(nn.Module):
         # Softmax over nothing is no number: the first key stands in, and its answer is dropped.
         mask = valid.clone()
         mask[:, 0] |= ~some
+        seen = mask[:, None, None]
+        if bias is not None:
+            seen = torch.where(seen, bias, bias.new_tensor(-torch.inf))
         found = F.scaled_dot_product_attention(
             split(self.query(queries)), split(self.key(keys)), split(self.value(keys)),
-            attn_mask=mask[:, None, None],
+            attn_mask=seen,
         )  # fmt: skip
         found = self.output(found.transpose(1, 2).flatten(2))
         return torch.where(some[:, None, None], found, torch.zeros_like(found))
@@ -78,13 +87,13 @@ class CrossAttention(nn.Module):
 class ChunkedCrossAttention(nn.Module):
     """Cross-attention of each position to the neighbours of its group's chunk."""
 
-    def __init__(self, width: int, heads: int, chunk: int) -> None:
+    def __init__(self, width: int, heads: int, chunk: int, longest: int) -> None:
         super().__init__()
         self.chunk = chunk
         self.norm = nn.RMSNorm(width, eps=1e-6)
-        # Where in its group a position is: what follows in the text stands further on in what was
-        # found. The paper has relative positions here.
-        self.positions = nn.Embedding(chunk, width)
+        # Scores by where a position is in its group and a token in its neighbour: what comes next
+        # in the text stands further on in what was found.
+        self.places = nn.Parameter(torch.zeros(heads, chunk, longest))
         self.attention = CrossAttention(width, heads)
 
     def forward(
@@ -93,15 +102,15 @@ class ChunkedCrossAttention(nn.Module):
         """What is to be added to hidden (rows, length, width), the positions from `start` on.
 
         memory (rows, groups, keys, width), valid (rows, groups, keys): for the groups of
-        `groups(start, length, chunk)`, in order.
+        `groups(start, length, chunk)`, in order; the keys are whole neighbours of `longest`.
         """
         rows, length, width = hidden.shape
         _, _, left = groups(start, length, self.chunk)
         filled = memory.shape[1] * self.chunk
         queries = F.pad(self.norm(hidden), (0, 0, left, filled - left - length))
         queries = queries.reshape(rows * memory.shape[1], self.chunk, width)
-        queries = queries + self.positions.weight
-        found = self.attention(queries, memory.flatten(0, 1), valid.flatten(0, 1))
+        bias = self.places.repeat(1, 1, memory.shape[2] // self.places.shape[2])
+        found = self.attention(queries, memory.flatten(0, 1), valid.flatten(0, 1), bias)
         return found.reshape(rows, filled, width)[:, left : left + length]
 
 

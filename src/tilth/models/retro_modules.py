@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
@@ -139,7 +140,9 @@ class RetroForCausalLM(PreTrainedModel):
             width, heads, config.encoder_layers, config.longest_neighbour
         )
         self.retrieval = nn.ModuleDict({
-            str(number): ChunkedCrossAttention(width, heads, config.chunk)
+            str(number): ChunkedCrossAttention(
+                width, heads, config.chunk, config.longest_neighbour
+            )
             for number in config.retrieval_layers
         })  # fmt: skip
         layers, attention = DECODERS[inner.model_type]
@@ -190,6 +193,14 @@ class RetroForCausalLM(PreTrainedModel):
             raise ValueError(
                 f"neighbours for {neighbours.shape[1]} chunks; these tokens complete {complete}"
             )
+        if neighbours is not None:
+            missing = self.config.longest_neighbour - neighbours.shape[3]
+            if missing < 0:
+                raise ValueError(
+                    f"neighbours of {neighbours.shape[3]} tokens; the longest has "
+                    f"{self.config.longest_neighbour}"
+                )
+            neighbours = F.pad(neighbours, (0, missing), value=-1)
         now = _Pass(neighbours, state, start)
         self._pass = now
         try:
