@@ -83,8 +83,12 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(folder, caps
     before = tree(folder / "scratch")
     assert "trained already" in of(capsys, *words)
     assert tree(folder / "scratch") == before
-    assert run([str(word) for word in [*words, "--seed", 1]]) == 2
-    assert "holds a training with seed 0, not 1" in capsys.readouterr().err
+    for more, says in (
+        (["--seed", "1"], "seed 0, not 1"),
+        (["--old", str(folder / "old.jsonl")], "old None, not"),
+    ):
+        assert run([*map(str, words), *more]) == 2
+        assert f"holds a training with {says}" in capsys.readouterr().err
     assert tree(folder / "scratch") == before
 
 
@@ -156,6 +160,8 @@ def test_the_plan_is_printed_and_nothing_written(folder, capsys):
         (["{folder}/docs.jsonl", "--base", "{folder}"], 1, "no config.json"),
         (["{folder}/docs.jsonl", "--base", "{folder}/theirs", "--set", "vocabulary=9"], 2,
          "no effect with --base"),
+        (["{folder}/docs.jsonl", "--base", "{folder}/theirs", "--size", "45k"], 2,
+         "--size has no effect with --base"),
         (["{folder}/docs.jsonl", "--base", "{folder}/theirs", "--set", "context=64"], 2,
          "the model's context is 32"),
         (["{folder}/docs.jsonl", "--base", "{folder}/wrong"], 1, "not the tokenizer of this model"),
@@ -207,3 +213,16 @@ def test_one_text_alone_is_cut_near_its_end(tmp_path):
     found = read([tmp_path / "one.txt"], held_out=0.1)
     assert found.train[0][1] + found.test[0][1] == "a line of text\n" * 100
     assert 80 <= found.train[0][1].count("\n") <= 90
+
+
+def test_texts_that_are_equal_are_on_one_side_of_the_split(tmp_path):
+    from tilth.build.reading import read
+
+    texts = [f"Letter {n // 3}" + (" ." if n % 3 else "  .") for n in range(60)]
+    lines = [json.dumps({"text": text}) + "\n" for text in texts]
+    (tmp_path / "texts.jsonl").write_text("".join(lines))
+    found = read([tmp_path / "texts.jsonl"], held_out=0.2)
+    train, test = (
+        {" ".join(text.split()) for _, text in side} for side in (found.train, found.test)
+    )
+    assert found.repeated == 40 and len(train) == 16 and len(test) == 4 and not train & test

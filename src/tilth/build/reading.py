@@ -1,7 +1,8 @@
 """Texts for a training: documents of any kind, a run or corpus folder, a named set; and a split.
 
-Whole groups are held out, by a digest of their names, before anything is fitted; a run folder's own
-split is kept. One text alone is cut near its end: the last part is held out.
+Whole groups are held out, by a digest of their names, before anything is fitted; groups with a text
+in common (case and white space aside) are one. A run folder's own split is kept. One text alone is
+cut near its end: the last part is held out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tilth.corpus.split import components
 from tilth.errors import DataError
 from tilth.store.digest import digest
 
@@ -19,13 +21,15 @@ Row = tuple[str, str]  # id, text
 
 @dataclass
 class Texts:
-    """Rows to train on and held-out ones; `digest` of all; `unread`: what could not be read."""
+    """Rows to train on and held-out ones; `digest` of all; `unread`: what could not be read;
+    `repeated`: how many texts equal another one, and were kept on its side of the split."""
 
     train: list[Row]
     test: list[Row]
     digest: str
     unread: list[dict[str, str]] = field(default_factory=list)
     licences: list[str] = field(default_factory=list)
+    repeated: int = 0
 
 
 def read(
@@ -41,15 +45,39 @@ def read(
     if not rows:
         why = f": {unread[0]['source']}, {unread[0]['reason']}" if unread else ""
         raise DataError(f"there is no text to train on{why}", where=name)
+    repeated = 0
     made_of = digest("texts", *[part for id, _, text in rows for part in (id, text)])
     if splits and held_out > 0:
         test = [(id, text) for id, _, text in rows if splits[id] == "test"]
         train = [(id, text) for id, _, text in rows if splits[id] != "test"]
     else:
+        if held_out > 0:
+            groups, repeated = together([row[1] for row in rows], [row[2] for row in rows])
+            rows = [(id, group, text) for (id, _, text), group in zip(rows, groups)]
         train, test = split(rows, held_out, seed)
     if not train:
         raise DataError("all text is held out", where=name, hint="--set held_out=0.05")
-    return Texts(train, test, made_of, unread, licences)
+    return Texts(train, test, made_of, unread, licences, repeated)
+
+
+def together(groups: Sequence[str], texts: Sequence[str]) -> tuple[list[str], int]:
+    """The group of each text, those that hold equal texts made one; how many texts are repeats.
+
+    Case and white space do not count. A group that was joined has the first of the names.
+    """
+    prints = [digest(_plain(text)) for text in texts]
+    repeated = len(prints) - len(set(prints))
+    if not repeated:
+        return list(groups), 0
+    numbers = components(groups, prints).tolist()
+    names: dict[int, str] = {}
+    for number, group in zip(numbers, groups):
+        names[number] = min(group, names.get(number, group))
+    return [names[number] for number in numbers], repeated
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
 
 
 def split(
@@ -73,7 +101,11 @@ def _cut(rows: list[tuple[str, str, str]], share: float) -> tuple[list[Row], lis
     if len(rows) > 1:
         kept = max(1, round((1 - share) * len(rows)))
         kept = min(kept, len(rows) - 1)
-        return [(id, text) for id, _, text in rows[:kept]], [(id, t) for id, _, t in rows[kept:]]
+        known = {_plain(text) for _, _, text in rows[:kept]}
+        sides: tuple[list[Row], list[Row]] = ([], [])
+        for number, (id, _, text) in enumerate(rows):
+            sides[number >= kept and _plain(text) not in known].append((id, text))
+        return sides
     id, _, text = rows[0]
     place = round((1 - share) * len(text))
     found = text.rfind("\n", 0, place) + 1 or text.rfind(" ", 0, place) + 1 or place

@@ -35,7 +35,7 @@ def train_model(
     out: str | Path,
     *,
     base: str | Path | None = None,
-    size: str = "0.5m",
+    size: str = "",
     tokens: int = 0,
     objective: str = "",
     teacher: str | Path | None = None,
@@ -48,7 +48,8 @@ def train_model(
 ) -> dict[str, Any]:
     """Train and save; returns the record that `training.json` holds.
 
-    `inputs`: files, folders, JSONL, a run or corpus folder, a named set. `tokens` 0 means
+    `inputs`: files, folders, JSONL, a run or corpus folder, a named set. `size`, only from scratch:
+    "" means 0.5m. `tokens` 0 means
     `tokens_per_parameter` for each, at most `epochs` of the data. `objective` "" takes the base's
     kind, else causal. `teacher`: the folder of a causal model of the same tokenizer to learn from.
     With `plan_only` nothing is written and only the plan is returned. `say` gets
@@ -56,17 +57,21 @@ def train_model(
     """
     made = output.checked(chosen.SETTINGS, settings)
     objective = chosen.objective_name(objective, base or teacher)
-    chosen.check(made, settings, base, objective, tokens, teacher)
+    chosen.check(made, settings, base, objective, tokens, teacher, size)
+    size = "" if base else size or chosen.SIZE
     progress("read", 0, 0)
     texts = reading.read(
         inputs, held_out=made["held_out"], text_column=made["text_column"], seed=seed
     )
+    old_texts = reading.read(old, held_out=0, text_column=made["text_column"]) if old else None
     request = {
         "command": "train", "data": texts.digest, "base": chosen.digest_of(base),
-        "objective": objective, "size": "" if base else str(size), "tokens": tokens, "seed": seed,
-        "settings": made, **({"teacher": chosen.digest_of(teacher)} if teacher else {}),
+        "objective": objective, "size": size, "tokens": tokens, "seed": seed, "settings": made,
+        **({"teacher": chosen.digest_of(teacher)} if teacher else {}),
+        **({"old": old_texts.digest} if old_texts else {}),
     }  # fmt: skip
-    old_texts = reading.read(old, held_out=0, text_column=made["text_column"]) if old else None
+    if texts.repeated:
+        say(f"{texts.repeated:,} texts repeat another one; none is on both sides of the split")
     start = _Start(made, texts, base, size, objective, seed, progress, teacher)
     if plan_only:
         plan = start.estimate(tokens)
@@ -267,6 +272,7 @@ class _Start:
             "loss": history.loss,
             "dropped_tokens": history.dropped_tokens,
             "unread": texts.unread,
+            "repeated": texts.repeated,
             "licences": texts.licences,
         }
         output.finish(folder, record)

@@ -35,6 +35,7 @@ SETTINGS: dict[str, Any] = {
 }
 OBJECTIVES = ("causal", "masked")
 CONTEXT, LONGEST = 256, 512
+SIZE = "0.5m"  # of a new model where none is given
 
 
 def vocabulary_for(characters: int) -> int:
@@ -72,6 +73,7 @@ def check(
     objective: str,
     tokens: int,
     teacher: str | Path | None = None,
+    size: str = "",
 ) -> None:
     """Refuse values that cannot be and settings without effect: none is ignored.
 
@@ -84,6 +86,8 @@ def check(
 
     names = {pair.partition("=")[0] for pair in given}
     if base is not None:
+        if size:
+            raise UsageError("--size has no effect with --base", hint="the base has its size")
         _refuse(names & {"vocabulary", "encoder"}, "with --base")
     if teacher is None:
         _refuse(names & {"share", "temperature"}, "without a teacher")

@@ -56,7 +56,10 @@ def sparse(
         tilth compress sparse my-model -o sparse-model --level 0.75
     """
     from tilth.build.change_model import change
+    from tilth.errors import UsageError
 
+    if seed and by == "magnitude":
+        raise UsageError("--seed has no effect by magnitude", hint="--by random")
     _show(change("sparsify", model, output, level=level, by=by, seed=seed), output, json)
 
 
@@ -119,7 +122,7 @@ def distil(
         from tilth.build.train_model import train_model
 
         made = train_model(
-            documents, output, base=student or None, teacher=teacher, size=size or "0.5m",
+            documents, output, base=student or None, teacher=teacher, size=size,
             tokens=0 if tokens == "0" else parse_size(tokens), seed=seed, settings=settings or (),
             progress=lines, say=say,
         )  # fmt: skip

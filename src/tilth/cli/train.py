@@ -16,7 +16,9 @@ def train(
     base: Annotated[
         str, typer.Option(help="Go on from this Hugging Face folder; keeps its tokenizer.")
     ] = "",
-    size: Annotated[str, typer.Option(help="About how many parameters, from scratch.")] = "0.5m",
+    size: Annotated[
+        str, typer.Option(help="About how many parameters, from scratch; else 0.5m.")
+    ] = "",
     tokens: Annotated[str, typer.Option(help="The budget, such as 2m; 0: by size and data.")] = "0",
     objective: Annotated[
         str, typer.Option(help="causal or masked; else that of the base, else causal.")
