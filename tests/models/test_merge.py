@@ -174,3 +174,30 @@ def test_folders_that_do_not_fit_are_refused_and_nothing_is_written(folders):
     with pytest.raises(DataError, match=r"no config\.json"):
         merge_folders(out, [folders / "nowhere"], base=folders / "base")
     assert not out.exists()
+
+
+def test_types_may_be_mixed(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    config = {"model_type": "anything", "architectures": ["Unknown"]}
+    models = []
+    for number, name in enumerate(("base", "one", "two")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config))
+        tensors = {
+            "a.half": torch.full((3,), 1.0 + number, dtype=torch.bfloat16),
+            "b.full": torch.full((5,), 1.0 + number),
+            "c.count": torch.tensor([7], dtype=torch.int64),
+            "d.none": torch.zeros(0),
+        }
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+        models.append(folder)
+    merge_folders(tmp_path / "out", models[1:], base=models[0], weights=[1, 0.5])
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    assert found["a.half"].tolist() == [3.0] * 3 and found["a.half"].dtype == torch.bfloat16
+    assert found["b.full"].tolist() == [3.0] * 5 and found["c.count"].tolist() == [7]
+    tensors["c.count"] += 1
+    save_file(tensors, models[2] / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match=r"'c\.count' holds no floating point numbers and differs"):
+        merge_folders(tmp_path / "out", models[1:], base=models[0])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DataError, UsageError
 from tilth.models.folder import TOKENIZER, WEIGHTS, copy_tokenizer, weight_files
-from tilth.models.safetensors_header import check_header
+from tilth.models.safetensors_header import BITS, check_header
 from tilth.models.surgery.arithmetic import cosine
 from tilth.models.surgery.combine import merge_tensor, merger, same_tensors
 from tilth.store.digest import digest, sha256_file
@@ -132,7 +132,7 @@ def merge_folders(
         readers = [stack.enter_context(model.reader()) for model in models]
 
         def made() -> Iterator[Tensor]:
-            for number, name in enumerate(sorted(first.header)):
+            for number, name in enumerate(_order(first.header)):
                 progress("merge", number, len(first.header))
                 tensor, rest = read_base(name), [read(name) for read in readers]
                 if base is not None and len(rest) > 1 and tensor.is_floating_point():
@@ -190,13 +190,18 @@ def _tokenizer_folder(models: Sequence[TensorFiles], given: str | Path | None) -
     return Path(given) if given else (there[-1] if there else None)
 
 
+def _order(header: dict[str, dict[str, Any]]) -> list[str]:
+    """Wide types first, so that every tensor begins where its type may; then by name."""
+    return sorted(header, key=lambda name: (-BITS[header[name]["dtype"]], name))
+
+
 def _write_stream(path: Path, header: dict[str, dict[str, Any]], tensors: Iterator[Tensor]) -> None:
-    """A safetensors file with the types and sizes of `header`, tensor by tensor in name order."""
+    """A safetensors file with the types and sizes of `header`; tensors come in `_order`."""
     import torch
 
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     position = 0
-    for name in sorted(header):
+    for name in _order(header):
         start, stop = header[name]["data_offsets"]
         place = [position, position + stop - start]
         entries[name] = {**header[name], "data_offsets": place}
