@@ -1,6 +1,7 @@
 """`tilth tune` as a user types it: whole models and adapters, which transformers and PEFT load."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -33,6 +34,8 @@ def folder(tmp_path_factory):
     ]
     lines(folder / "rows.jsonl", rows)
     lines(folder / "renamed.jsonl", [{"body": r["text"], "class": r["label"]} for r in rows])
+    parts = ["train"] * 80 + ["devel"] * 15 + ["odd"] * 5
+    lines(folder / "parted.jsonl", [{**row, "split": part} for row, part in zip(rows, parts)])
     tokens = [row["text"].split() for row in rows]
     tags = [{"tokens": t, "tags": ["O", "B-X", *["O"] * (len(t) - 2)]} for t in tokens]
     lines(folder / "tags.jsonl", tags)
@@ -107,7 +110,7 @@ def test_an_adapter_is_what_peft_loads_and_merges_to_the_same_logits(folder, tmp
 
 def test_conversations_are_learned_and_asked_in_the_same_ids(folder, tmp_path, capsys):
     from tilth.build.instructions import documents
-    from tilth.build.tune_model import open_task
+    from tilth.build.tune_settings import open_task
     from tilth.tokens.chat import Chat
 
     out = tmp_path / "out"
@@ -125,6 +128,39 @@ def test_conversations_are_learned_and_asked_in_the_same_ids(folder, tmp_path, c
     question = [{"role": "user", "content": "Weather 7?"}]
     served = Chat.load(out).render(question, answer=True).ids
     assert learned[: len(served)].tolist() == served.tolist()
+
+
+def test_a_conversation_that_cannot_be_rendered_is_left_out_and_said(folder, tmp_path, capsys):
+    base = tmp_path / "base"
+    shutil.copytree(folder / "causal", base)
+    (base / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.role }}<|end|>{{ m.content }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}assistant<|end|>{% endif %}"
+    )
+    chats = [{"prompt": f"Weather {n}?", "answer": "wet"} for n in range(40)]
+    chats[7]["answer"] = "wet <|end|>"
+    lines(tmp_path / "chats.jsonl", chats)
+    words = ["tune", str(base), str(tmp_path / "chats.jsonl"), "-o", str(tmp_path / "o"), "--plan"]
+    assert run([*words, *SHORT]) == 0
+    said = capsys.readouterr().out
+    assert "1 rows cannot be used, such as 8: message 2: a content may not hold" in said
+    assert "35 examples, 4 held out" in said
+    lines(tmp_path / "chats.jsonl", chats[7:8] * 2)
+    assert run([*words, *SHORT]) == 1 and "special token" in capsys.readouterr().err
+
+
+def test_what_is_measured_on(folder):
+    from tilth.build.tune_settings import open_task, sides
+
+    train, test, said = sides(open_task(str(folder / "parted.jsonl"), "", {}), 0.1, 0)
+    assert (train.table.num_rows, test.table.num_rows) == (80, 15)
+    assert said == ", the split devel; not used: 5 of odd"
+    rows = [{"text": f"Rain  {n // 4}" + " " * (n % 2), "label": "ab"[n % 2]} for n in range(80)]
+    lines(folder / "again.jsonl", rows)
+    train, test, said = sides(open_task(str(folder / "again.jsonl"), "", {}), 0.1, 0)
+    texts = [{" ".join(t.split()) for t in one.table["text"].to_pylist()} for one in (train, test)]
+    assert test.table.num_rows == 8 and not texts[0] & texts[1]
+    assert said == "; 60 repeat a text, and are on its side"
 
 
 def test_killed_and_called_again_it_gives_the_same_bytes(folder, tmp_path, capsys, monkeypatch):
@@ -161,6 +197,9 @@ def test_killed_and_called_again_it_gives_the_same_bytes(folder, tmp_path, capsy
         (["{f}/masked", "{f}/rows.jsonl", "--kind", "tag"], 2, "no column 'tokens'"),
         (["{f}/masked", "{f}/rows.jsonl", "--set", "epoch=1"], 2, "did you mean 'epochs'"),
         (["{f}/masked", "{f}/rows.jsonl", "--set", "rank=4"], 2, "no effect without --lora"),
+        (["{f}/masked", "{f}/parted.jsonl", "--set", "held_out=0.2"], 2, "the data have splits"),
+        (["{f}/causal", "{f}/rows.jsonl", "--set", "dropout=0.2"], 2, "dropout has no effect"),
+        (["{f}/causal", "{f}/chats.jsonl", "--set", "dropout=0.2"], 2, "dropout has no effect"),
         (["{f}/masked", "{f}/rows.jsonl", "--set", "data.txt=body"], 2, "did you mean 'text'"),
         (["{f}/masked", "{f}/rows.jsonl", "--set", "length=999"], 2, "the model's context is 64"),
         (["{f}/nowhere", "{f}/rows.jsonl"], 1, "nowhere"),
