@@ -25,11 +25,13 @@ from tilth.evaluation import task_metrics as metrics
 from tilth.evaluation.entities import entity_f1
 from tilth.lookup import construct, load
 from tilth.models.heads import with_head
+from tilth.models.safetensors_header import check_header
 from tilth.objectives import TASK_OBJECTIVES
 from tilth.objectives.batch import Draws
 from tilth.objectives.tasks_rows import task_documents
 from tilth.signals.calibration import area_under_curve
-from tilth.store.write import read_json, write_json
+from tilth.store.manifest import NAME, read_manifest, write_manifest
+from tilth.store.write import read_json, write_bytes, write_json
 from tilth.tokens.special import special_ids
 from tilth.training.epochs import tokens_for_epochs
 from tilth.training.loop import fit
@@ -106,16 +108,21 @@ class TaskModel:
 
     def save(self, folder: str | Path, tokenizer_folder: str | Path | None = None) -> None:
         """A Hugging Face folder, with `task.json` beside it; of a bag its network too."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save as to_bytes
 
         from tilth.models.folder import save_model
 
         save_model(self.model, folder, tokenizer_folder)
-        own = getattr(self.objective, "modules", {})
-        if own:
-            save_file(own["head"].state_dict(), str(Path(folder) / HEAD_FILE))
+        folder, listed = Path(folder), read_manifest(folder) or {}
+        # The manifest comes last: until then the folder is visibly unfinished.
+        (folder / NAME).unlink()
+        files = [*listed.pop("files"), TASK_FILE]
+        if own := getattr(self.objective, "modules", {}):
+            write_bytes(folder / HEAD_FILE, to_bytes(own["head"].state_dict()))
+            files.append(HEAD_FILE)
         made = {"kind": self.kind, "objective": self.objective.parameters()}
-        write_json(Path(folder) / TASK_FILE, made)
+        write_json(folder / TASK_FILE, made)
+        write_manifest(folder, files, **listed)
 
     @classmethod
     def load(cls, folder: str | Path, tokenizer: Tokenizer | None = None) -> TaskModel:
@@ -131,6 +138,9 @@ class TaskModel:
         if kind == "bag":
             from safetensors.torch import load_file
 
+            if not (folder / HEAD_FILE).is_file():
+                raise DataError(f"holds no {HEAD_FILE}", where=str(folder))
+            check_header(folder / HEAD_FILE)
             objective.modules["head"].load_state_dict(load_file(str(folder / HEAD_FILE)))
         model = load_model(folder, HEADS[kind])
         return cls(kind, model, objective, tokenizer or load_tokenizer(folder))
@@ -193,7 +203,7 @@ def fine_tune(
 
         folder = base
         tokenizer = tokenizer or load_tokenizer(base)
-        base = load_model(base, "encoder", seed=seed)
+        base = load_model(base, "encoder", seed=seed, dtype="float32")
     if tokenizer is None:
         raise UsageError("a model in memory needs its tokenizer")
     pad = base.config.pad_token_id

@@ -164,6 +164,18 @@ class Tag(_Task):
                     made[row, place] = self._number.get(tag, NOT_ONE)
         return made
 
+    def __init__(
+        self, labels: Sequence[str] = (), *, length: int = 128, begin: int = 0, separator: int = 0,
+        pad: int = 0,
+    ) -> None:  # fmt: skip
+        # A row keeps the start of a sentence: then a word's place does not depend on its length.
+        super().__init__(labels, length=length, begin=begin, separator=separator, pad=pad)
+
+    def parameters(self) -> dict[str, Any]:
+        inherited = super().parameters()
+        del inherited["keep"]
+        return inherited
+
     def places(self, firsts: np.ndarray) -> np.ndarray:
         """Where in its row each word is read; -1 for those that are not in it."""
         inside = (firsts >= 0) & (firsts < self.length - 2)

@@ -60,10 +60,10 @@ def opened(folder: str | None) -> tuple[Any, Any, ModelSource, tuple[Source, ...
     if folder is None:
         built = zoo.model("bert-bio")
         source = ModelSource(built.name, built.digest, built.gate)
-        return (load_model(built.folder, "masked"), load_tokenizer(built.folder), source,
-                tuple(built.sources))  # fmt: skip
+        model = load_model(built.folder, "masked", dtype="float32")
+        return model, load_tokenizer(built.folder), source, tuple(built.sources)
     source = ModelSource(Path(folder).name, digest_path(folder))
-    return load_model(folder, "masked"), load_tokenizer(folder), source, ()
+    return load_model(folder, "masked", dtype="float32"), load_tokenizer(folder), source, ()
 
 
 def adapt(
@@ -184,8 +184,15 @@ def own(
     base, tokenizer, source, sources = opened(model)
     texts = tuple(text for some in train.table["texts"].to_pylist() for text in some)
     adapted, tokens = adapt(source.digest, base, tokenizer, texts, adapt_tokens)
-    inputs = Inputs({"as it was": base, "adapted": adapted}, tokenizer, train, test,
-                    dict.fromkeys(SHAPES, tried[0]), options, tokens)  # fmt: skip
+    if set(test.labels) != set(data.labels):
+        raise DataError("the test needs both labels, as the training does", where=data.name)
+    bases = {"as it was": base, "adapted": adapted}
+    chosen = {
+        name: rate_for((source.digest, train.digest, name, tried, str(options)), functools.partial(
+            tuned, name, bases, tokenizer, options), train, tried)
+        for name in SHAPES
+    }  # fmt: skip
+    inputs = Inputs(bases, tokenizer, train, test, chosen, options, tokens)
     return Prepared(inputs, (*data.sources, *sources), (source,))
 
 

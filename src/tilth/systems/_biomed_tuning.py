@@ -32,7 +32,7 @@ class Setting:
     epochs: float = 8
     batch: int = 8
     length: int = 64
-    layers: int = 2
+    layers: int = 1
     factor: float = 0.8
     top: int = 1
     dropout: float = 0.1
@@ -122,7 +122,10 @@ def medical(sentences: int, test: int, setting: Setting, candidates: tuple) -> t
     built = zoo.model("bert-bio")
     task = open_set("bio_ner_ncbi")
     assert isinstance(task, Task)
-    base, tokenizer = load_model(built.folder, "masked"), load_tokenizer(built.folder)
+    base, tokenizer = (
+        load_model(built.folder, "masked", dtype="float32"),
+        load_tokenizer(built.folder),
+    )
     pool, held = task.split("train"), sample(task.split("devel"), test, 0)
     rates = rates_of(base, tokenizer, pool, sentences, 2 * test, setting, candidates)
     sources = {*task.sources, *built.sources}
@@ -156,7 +159,7 @@ def _of_ones_own(
         base, tokenizer, _, _, _, _, source = medical(sentences, test, setting, candidates)
         sources: tuple[Source, ...] = ()
     else:
-        base, tokenizer = load_model(folder, "encoder"), load_tokenizer(folder)
+        base, tokenizer = load_model(folder, "encoder", dtype="float32"), load_tokenizer(folder)
         source, sources = ModelSource(Path(folder).name, digest_path(folder)), ()
     task = open_set("bio_ner_ncbi") if data is None else data
     assert isinstance(task, Task)

@@ -135,7 +135,7 @@ def judged(
     unseen = None if reference is None else min_k_of(reference, both, reference_tokenizer)
     return Inputs(
         members, others,
-        {LAST: last, EARLY: scored(early, both) if early is not None else last,
+        {LAST: last, EARLY: scored(early, both) if early is not None else {},
          SHORT: scored(model, halves)},
         {share: np.array([min_k(one, share) for one in logs]) for share in SHARES},
         kinds, unseen, _checks(model, data, logs, last["loss"]), tokens, flops,
@@ -198,12 +198,14 @@ def own_texts(data: Any, words: int, seen: str, fold: int) -> tuple[list[str], l
             f"labels are {', '.join(data.labels)}; two are needed, one of them {seen!r}",
             hint="--set seen=LABEL",
         )
+    if fold >= FOLDS:
+        raise UsageError(f"texts of yours make {FOLDS} parts, one a seed", hint="--set seeds=5")
     sides: tuple[list[str], list[str]] = ([], [])
     for row in sorted(data.table.to_pylist(), key=lambda row: digest(row["text"])):
         spoken = row["text"].split()
         if len(spoken) >= words:
             sides[row["label"] != seen].append(" ".join(spoken[:words]))
-    parts = tuple(side[fold % FOLDS :: FOLDS] for side in sides)
+    parts = tuple(side[fold::FOLDS] for side in sides)
     if min(map(len, parts)) < 5:
         raise DataError(
             f"{len(sides[0])} and {len(sides[1])} texts have {words} words; {5 * FOLDS} of each "

@@ -44,7 +44,7 @@ CARD = Card(
     when="A label belongs to many texts together and one of them may decide.",
     when_not="Words alone tell: count them first. Shares of texts decide: take the mean.",
     not_covered="Real patients; batches of a fixed share of cases; calibration to the rate of a "
-    "clinic; a threshold for F1; notes of more than a few dozen sections.",
+    "clinic; a threshold for F1; many sections. The encoder is adapted once, tuned five times.",
 )  # fmt: skip
 
 AUC = "AUC"

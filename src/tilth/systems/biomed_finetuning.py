@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tilth.errors import UsageError
 from tilth.evaluation.card import Card, Claim, Invariant, Measured, Prepared
 from tilth.evaluation.tasks import evaluate
 from tilth.systems import _biomed_tuning as tuning
@@ -67,7 +68,7 @@ RATES = (1e-3, 3e-3, 1e-2)
 
 def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, sentences: int = 120, test: int = 300,
-    repeats: int = 3, epochs: float = 6.0, length: int = 64, layers: int = 2, factor: float = 0.8,
+    repeats: int = 3, epochs: float = 6.0, length: int = 64, layers: int = 1, factor: float = 0.8,
     top: int = 1, rates: str = "",
 ) -> Prepared:  # fmt: skip
     """Fine-tune on `sentences` sentences, `repeats` times an arm, test on `test` others.
@@ -86,6 +87,10 @@ def prepare(
         found = tuning.own(model, data, sentences, test, setting, tried)
     base, tokenizer, pool, held, chosen, sources, source = found
     few = tuning.sample(pool, min(sentences, pool.table.num_rows // 2), seed)
+    most = base.config.num_hidden_layers - 1
+    if not 0 <= layers <= most:
+        raise UsageError(f"{layers} layers frozen leave none to train; at most {most}",
+                         hint="--set layers=1")  # fmt: skip
     inputs = Inputs(base, tokenizer, few, held, chosen, repeats, setting)
     return Prepared(inputs, sources, (source,))
 
@@ -158,7 +163,9 @@ def invariants(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Inv
     same = [torch.equal(before[name], after[name]) for name in after if lower(name)]
     moved = [not torch.equal(before[n], after[n]) for n in after if block_of(n) is not None
              and not lower(n) and n.endswith("weight")]  # fmt: skip
-    yield Invariant("frozen tensors are bit-equal, the others moved", all(same) and all(moved))
+    yield Invariant(
+        "frozen tensors are bit-equal, the others moved", all(same) and bool(moved) and all(moved)
+    )
     model = measured["decay"].products["model"].model
     with applied(layerwise(model, setting.factor), model) as trained:
         top = 1 + max(n for one in trained if (n := block_of(one.name)) is not None)

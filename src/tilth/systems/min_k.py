@@ -47,7 +47,7 @@ BLIND = "AUC of a bag of words"
 # Margins and the primary claim were set before the first run at scale small.
 CLAIMS = (
     Claim(metric=LAST, method="Min-K%", baseline="loss", margin=0.01, kind="learned",
-          equal="tokens", primary=True),
+          primary=True),
     Claim(metric=LAST, method="Min-K%", baseline="zlib", margin=0.0, kind="learned"),
     Claim(metric=LAST, method="Min-K%", baseline="lower case", margin=0.0, kind="learned"),
     Claim(metric=LAST, method="Min-K%", baseline="reference", margin=0.0, kind="learned"),
@@ -108,10 +108,8 @@ def _own_model(data: Any, model: str, words: int, seen: str, seed: int) -> Prepa
     if data is None:
         raise UsageError("a model of yours needs --data with texts that it has seen and others")
     members, others = texts_of.own_texts(data, words, seen, seed)
-    loaded, tokenizer = load_model(model), load_tokenizer(model)
-    inputs = texts_of.judged(
-        loaded, tokenizer, members, others, None, None, (members, others), tokens=1
-    )
+    loaded, tokenizer = load_model(model, dtype="float32"), load_tokenizer(model)
+    inputs = texts_of.judged(loaded, tokenizer, members, others, None, None, (members, others))
     return Prepared(inputs, data.sources, (ModelSource(model, digest_path(model)),))
 
 
@@ -120,14 +118,16 @@ def scored(name: str) -> Callable[[Inputs, int], Measured]:
 
     def arm(inputs: Inputs, seed: int) -> Measured:
         count = len(inputs.members)
-        # Without a second model there is nothing to compare with: the score of chance.
-        none = np.zeros(count + len(inputs.others))
-        metrics: dict[str, Any] = {
-            metric: separation(*np.split(found.get(name, none), [count])).auc
-            for metric, found in inputs.scores.items()
+        # What was not measured is no number: without a second model there is no reference, and of
+        # a model of yours nobody kept an early state. Claims on it are undecided.
+        found = {
+            metric: separation(*np.split(scores[name], [count])) if name in scores else None
+            for metric, scores in inputs.scores.items()
         }
-        last = inputs.scores[LAST].get(name, none)
-        metrics["found at 5 % false"] = separation(*np.split(last, [count])).tpr
+        metrics: dict[str, Any] = {
+            metric: one.auc if one else float("nan") for metric, one in found.items()
+        }
+        metrics["found at 5 % false"] = found[LAST].tpr if found[LAST] else float("nan")
         for share, values in inputs.at_shares.items() if name == "min-k" else ():
             metrics[f"AUC at k = {share:.0%}"] = separation(*np.split(values, [count])).auc
         return Measured(metrics, tokens=inputs.tokens, flops=inputs.flops)
