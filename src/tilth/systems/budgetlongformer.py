@@ -69,7 +69,7 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 250_000,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 330_000,
     vocabulary: int = 700, width: int = 64, layers: int = 1, length: int = 256, window: int = 32,
     batch_tokens: int = 1024, rate: float = 5e-3, train: int = 160, test: int = 300,
     epochs: float = 5.0, tuning_rate: float = 5e-3,
