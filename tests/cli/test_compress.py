@@ -31,7 +31,10 @@ def folder(tmp_path_factory):
     texts = [{"text": text} for _, text in docstrings()[:80]]
     (folder / "texts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in texts))
     words = {"wet": "rain and storm", "dry": "sun and sand"}
-    rows = [{"text": words[label], "label": label} for label in ["wet", "dry"] * 40]
+    rows = [
+        {"text": f"{n}: {words[label]}", "label": label}
+        for n, label in enumerate(["wet", "dry"] * 40)
+    ]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     more = ["--set", "epochs=3", "--set", "learning_rate=0.01", "--set", "length=24"]
     assert run(["tune", str(folder / "model"), str(folder / "rows.jsonl"), "-o",
@@ -105,6 +108,7 @@ def test_a_tuned_classifier_is_distilled_into_a_pretrained_student(folder, tmp_p
         (["truncate", "{f}/model", "--layers", "1", "--keep", "middle"], 2, "middle"),
         (["truncate", "{f}/nowhere", "--layers", "1"], 1, "no config.json"),
         (["sparse", "{f}/model", "--level", "1"], 2, "level"),
+        (["sparse", "{f}/model", "--seed", "1"], 2, "--seed has no effect by magnitude"),
     ],
 )
 def test_mistakes_end_in_one_line_and_nothing_is_written(

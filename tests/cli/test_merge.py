@@ -95,6 +95,27 @@ def test_an_adapter_goes_into_its_base_with_equal_logits(folder, tmp_path, capsy
         (["{f}/one", "{f}/two", "--weights", "a,b"], 2, "are no numbers"),
         (["{f}/one", "{f}/two", "--method", "linear", "--weights", "1"], 2, "do not fit"),
         (["{f}/one", "{f}/two", "--set", "densty=1"], 2, "did you mean 'density'"),
+        (["{f}/one", "{f}/two", "--set", "density=0.5"], 2, "density has no effect in soup"),
+        (
+            ["{f}/one", "{f}/two", "--base", "{f}/base", "--set", "scale=2"],
+            2,
+            "scale has no effect",
+        ),
+        (
+            ["{f}/one", "{f}/two", "--base", "{f}/base", "--method", "ties", "--set", "seed=1"],
+            2,
+            "seed has no effect in ties",
+        ),
+        (
+            ["{f}/one", "{f}/two", "--base", "{f}/base", "--method", "ties", "--weights", "1,-1"],
+            2,
+            "weights of ties are not below 0",
+        ),
+        (
+            ["{f}/adapter", "--base", "{f}/base", "--tokenizer", "{f}/base"],
+            2,
+            "tokenizer has no effect with an adapter",
+        ),
         (["{f}/adapter"], 2, "goes alone into its base"),
         (["{f}/adapter", "--base", "{f}/one"], 1, "another base"),
     ],

@@ -60,8 +60,14 @@ def merge(
                 "an adapter goes alone into its base",
                 hint="tilth merge ADAPTER --base BASE -o OUT",
             )
+        _no_effect("with an adapter", tokenizer=tokenizer, density=density, scale=scale != 1,
+                   seed=seed)  # fmt: skip
         return into_base(models[0], base, out)
     method = method or ("task-arithmetic" if base else "linear" if weights else "soup")
+    _no_effect(
+        f"in {method}", density=density and method not in ("ties", "dare"),
+        scale=scale != 1 and method != "ties", seed=seed and method != "dare",
+    )  # fmt: skip
     if method == "soup":
         if base or weights:
             raise UsageError("a soup is the plain average of models: no base, no weights",
@@ -79,6 +85,13 @@ def merge(
         scale=scale, seed=seed, tokenizer=tokenizer or None, progress=progress,
     )  # fmt: skip
     return {"method": method, **vars(made)}
+
+
+def _no_effect(where: str, **given: Any) -> None:
+    """Refuse what was set and would be ignored."""
+    for name, one in given.items():
+        if one:
+            raise UsageError(f"{name} has no effect {where}")
 
 
 def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import UsageError
+from tilth.errors import TilthError, UsageError
 
 if TYPE_CHECKING:
     from tilth.data.task import Task
@@ -25,6 +25,30 @@ def parts(base: str | Path, train: Task, made: dict[str, Any]) -> tuple[Any, Any
         raise UsageError(f"length {made['length']:,}, but the model's context is {context:,}")
     objective = Instruct(length=made["length"] or min(LENGTH, context))
     return model, objective, documents(base, train)
+
+
+def usable(base: str | Path, task: Task) -> Task:
+    """The conversations that the base's chat form can render; the others go to `problems`.
+
+    Raises what the first one failed with where none can be.
+    """
+    from dataclasses import replace
+
+    from tilth.documents.document import Problem
+    from tilth.tokens.chat import Chat
+
+    chat, kept, problems, first = Chat.load(base), [], [], None
+    for number, row in enumerate(task.table.to_pylist()):
+        try:
+            chat.render(row["messages"])
+            kept.append(number)
+        except TilthError as error:
+            first = first or error
+            detail = ": ".join(part for part in (error.where, error.what) if part)
+            problems.append(Problem(row["id"], "not rendered", detail, number))
+    if first is not None and not kept:
+        raise first
+    return replace(task, table=task.table.take(kept), problems=(*task.problems, *problems))
 
 
 def documents(base: str | Path, task: Task) -> Any:

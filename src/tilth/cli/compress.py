@@ -32,7 +32,7 @@ def truncate(
 
         tilth compress truncate my-model -o smaller --layers 2
 
-        tilth compress truncate my-model -o smaller --layers 2 --keep spread
+        tilth compress truncate my-model -o spread --layers 2 --keep spread
     """
     from tilth.build.change_model import change
 

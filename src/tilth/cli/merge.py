@@ -36,11 +36,11 @@ def merge(
 
     Examples:
 
-        tilth merge my-domain-model instructed-model --base general-model -o merged
+        tilth merge my-domain-model instructed-model --base general-model -o both
 
-        tilth merge run-1 run-2 run-3 --method soup -o merged
+        tilth merge run-1 run-2 run-3 --method soup -o average
 
-        tilth merge my-adapter --base general-model -o merged
+        tilth merge my-adapter --base general-model -o whole
     """
     from tilth.build.change_model import merge as merge_models
     from tilth.build.output import checked

@@ -37,7 +37,7 @@ def tune(
 
         tilth tune my-model reviews.csv -o rated
 
-        tilth tune my-model reviews.csv -o rated --set data.text=body --set epochs=5
+        tilth tune my-model reviews.csv -o rated-5 --set data.text=body --set epochs=5
 
         tilth tune my-model chats.jsonl -o assistant --lora
     """

@@ -34,6 +34,9 @@ def merger(
         raise UsageError(f"there is no way {method!r} to merge", hint=nearest(method, METHODS))
     if not weights or not all(abs(w) < float("inf") for w in weights):
         raise UsageError("each model needs a finite weight")
+    if method == "ties" and min(weights) < 0:
+        # Signs are elected by mass; less than none elects nothing.
+        raise UsageError("weights of ties are not below 0", hint="task-arithmetic subtracts")
     if method == "linear":
         return lambda base, others: arithmetic.linear(others, weights)
     if method == "ties":
