@@ -42,7 +42,8 @@ CARD = Card(
     "first, with a small general and a small domain encoder.",
     when_not="The task's texts are not of the field, or labels are plenty.",
     not_covered="The data set of the paper, built from decisions that are not here; overruling; a "
-    "BiLSTM baseline; encoders of full size. Pre-training is run once, tuning five times.",
+    "BiLSTM baseline; encoders of full size. Pre-training is run once, tuning five times, at one "
+    "rate for all encoders.",
 )  # fmt: skip
 
 # Of one pre-training of each encoder: seeds repeat the tuning only.
