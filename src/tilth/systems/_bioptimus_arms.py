@@ -58,7 +58,7 @@ class Shape:
     width: int = 64
     layers: int = 1
     length: int = 128
-    tokens: int = 212_992
+    tokens: int = 221_184
     batch_tokens: int = 512
     rate: float = 3e-3
     contexts: int = 2000

@@ -65,7 +65,7 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 212_992,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 221_184,
     base_tokens: int = 600_000, vocabulary: int = 700, width: int = 64, layers: int = 1,
     length: int = 128, batch_tokens: int = 512, rate: float = 3e-3, contexts: int = 2000,
     train: int = 400, test: int = 300, epochs: float = 8.0, tuning_rate: float = 3e-3,
