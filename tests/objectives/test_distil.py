@@ -68,3 +68,12 @@ def test_soft_labels_pull_the_student_to_the_teacher():
         optimizer.step()
         optimizer.zero_grad()
     assert losses[-1] < 0.5 * losses[0] and math.isfinite(losses[-1])
+
+
+def test_a_network_that_teacher_and_student_would_share_is_refused():
+    from tilth.objectives.bag import Bag
+    from tilth.objectives.tasks import Choose
+
+    with pytest.raises(UsageError, match="network of its own"):
+        SoftLabels(Bag(), tiny_model())
+    assert SoftLabels(Choose(segment=16), tiny_model()).segment == 16

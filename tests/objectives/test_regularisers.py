@@ -59,6 +59,19 @@ def test_a_regularised_training_goes_on_after_an_interruption():
     check_resume(Regularised(Causal(length=16), z=1e-3))
 
 
+def test_it_says_what_the_objective_says_and_the_reference_has_no_dropout():
+    from tilth.objectives.contrastive import Contrastive
+
+    around = Regularised(Contrastive(length=16))
+    assert around.segment == 16 and around.model_kind == "bert"
+    assert not hasattr(Regularised(Causal(length=16)), "segment")
+    model, objective = tiny_model(), Causal(length=16)
+    batch = objective.prepare(documents(), Draws()).take([0])
+    bound = Regularised(objective, kl=1.0, reference=copy.deepcopy(model).train())
+    bound.loss(model, batch)
+    assert not bound.reference.training
+
+
 def test_what_cannot_be_is_refused():
     for options in ({"z": -1.0}, {"kl": 0.5}, {"reference": tiny_model()}):
         with pytest.raises(UsageError):

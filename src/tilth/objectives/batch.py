@@ -98,6 +98,15 @@ class Objective(Protocol):
     def loss(self, model: PreTrainedModel, batch: Batch) -> Loss: ...
 
 
+# What an objective may say of itself beside `modules`: one around another says what that one says.
+STATED = ("segment", "model_kind", "window")
+
+
+def stated(objective: Objective) -> dict[str, Any]:
+    """Those of `STATED` that an objective has."""
+    return {name: getattr(objective, name) for name in STATED if hasattr(objective, name)}
+
+
 def own_modules(objective: Objective) -> Mapping[str, torch.nn.Module]:
     """The parts of its own that an objective trains along with the model; none for most."""
     return getattr(objective, "modules", {})

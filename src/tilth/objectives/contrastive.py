@@ -30,11 +30,11 @@ SHORTEST = 2
 
 
 class Contrastive:
-    """Groups of `group` pairs, texts of at most `text` tokens (begun by the end token).
+    """Groups of `group` pairs, texts of at most `length` tokens (begun by the end token).
 
-    `text`: by default `length`. Arrays: `first` and `second` (rows, group, text), -1 behind the end
-    of a text. Groups are drawn anew each epoch from the documents that are prepared together; the
-    pairs that fill no group, and documents of fewer than 2 tokens, are dropped and counted.
+    Arrays: `first` and `second` (rows, group, length), -1 behind the end of a text. Groups are
+    drawn anew each epoch from the documents that are prepared together; the pairs that fill no
+    group, and documents of fewer than 2 tokens, are dropped and counted.
     """
 
     name = "contrastive"

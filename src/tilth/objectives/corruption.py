@@ -101,11 +101,9 @@ def choose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(where units begin, what is chosen), bool (tokens,)."""
     size = len(ids)
-    if how.unit == "token" and how.replacement == "uniform":
-        return np.ones(size, dtype=bool), chance.random(size) < how.rate
-    starts = word_starts(how.words, ids)
     if how.unit == "token":
         return np.ones(size, dtype=bool), chance.random(size) < how.rate
+    starts = word_starts(how.words, ids)
     lengths = np.diff(np.flatnonzero(starts), append=size)
     if how.unit == "span":
         return starts, np.repeat(_spans(lengths, how.rate, chance), lengths)

@@ -21,7 +21,7 @@ import numpy as np
 
 from tilth.errors import DataError, UsageError
 from tilth.models.packed import forward
-from tilth.objectives.batch import Batch, Draws, Loss
+from tilth.objectives.batch import Batch, Draws, Loss, own_modules, stated
 from tilth.objectives.causal import Causal, cross_entropy_sum
 
 if TYPE_CHECKING:
@@ -127,16 +127,20 @@ class SoftLabels:
     """The teacher's probabilities as targets of a labelled task's objective.
 
     `inner`: an objective with `logits(model, batch)`, such as `objectives.tasks.Classify`; its
-    labels are not looked at. `teacher`: a model of the same task.
+    labels are not looked at. `teacher`: a model of the same task. An objective with a network of
+    its own, such as `Bag`, is refused: teacher and student would share it.
     """
 
-    name = "soft_labels"
+    name = "soft-labels"
     version = 1
 
     def __init__(self, inner: Any, teacher: PreTrainedModel, *, temperature: float = 1.0) -> None:
         if temperature <= 0:
             raise UsageError("temperature must lie above 0")
+        if own_modules(inner):
+            raise UsageError(f"{inner.name} has a network of its own, which a teacher would share")
         self.inner, self.temperature, self.length = inner, temperature, inner.length
+        vars(self).update(stated(inner))
         self._teacher = _Teacher(teacher, "classify")
 
     def parameters(self) -> dict[str, Any]:

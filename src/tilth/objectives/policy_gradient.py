@@ -124,7 +124,7 @@ class PolicyGradient:
         return Batch({**arrays, "advantage": np.array(columns[5], np.float32)}, dropped)
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> Loss:
-        """Sum over answers (or over tokens). `parts`: the clipped share's sum, the divergence."""
+        """Sum over answers (or over tokens). `parts`: the sum of the divergence."""
         import torch
 
         ids, targets, segments = (

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import UsageError
-from tilth.objectives.batch import Batch, Draws, Loss, Objective
+from tilth.objectives.batch import Batch, Draws, Loss, Objective, own_modules, stated
 
 if TYPE_CHECKING:
     import torch
@@ -68,10 +68,11 @@ class Regularised:
             raise UsageError("z and kl are at least 0, and kl needs a reference, else none")
         self.objective, self.z, self.kl, self.reference = objective, z, kl, reference
         self.name, self.length = f"{objective.name}, regularised", objective.length
+        vars(self).update(stated(objective))
 
     @property
     def modules(self) -> Mapping[str, Any]:
-        return getattr(self.objective, "modules", None) or {}
+        return own_modules(self.objective)
 
     def parameters(self) -> dict[str, Any]:
         """Those of the objective, and the weights of the terms."""
@@ -93,8 +94,9 @@ class Regularised:
             term = self.z * z_mean(_joined(seen)) * made.n_targets
             total, parts["z"] = total + term, term.item()
         if self.reference is not None:
-            with torch.no_grad(), _watched(self.reference) as theirs:
-                self.objective.loss(self.reference, batch)
+            reference = self.reference.to(model.device).eval()
+            with torch.no_grad(), _watched(reference) as theirs:
+                self.objective.loss(reference, batch)
             term = self.kl * kl_mean(_joined(seen), _joined(theirs)) * made.n_targets
             total, parts["kl"] = total + term, term.item()
         return Loss(total, parts, made.n_targets)

@@ -45,7 +45,7 @@ class InBatch:
     documents are known.
     """
 
-    name = "in_batch"
+    name = "in-batch"
     version = 1
 
     def __init__(self, *, group: int = BATCH, temperature: float = TEMPERATURE) -> None:
