@@ -94,6 +94,23 @@ def test_folders_load_here_and_in_peft(name, tmp_path):
     assert (logits(back) - wanted).abs().max() < 1e-6
 
 
+def test_an_adapter_of_another_scale_is_the_same_function_when_it_is_saved_again(tmp_path):
+    model = checkpoint("llama").model()
+    adapter = add_lora(model, rank=4, alpha=6)
+    trained(model)
+    save_lora(model, adapter, tmp_path / "theirs")
+    (tmp_path / "theirs" / "manifest.json").unlink()
+    config = json.loads((tmp_path / "theirs" / CONFIG).read_text())
+    (tmp_path / "theirs" / CONFIG).write_text(json.dumps({**config, "use_rslora": True}))
+    found = []
+    for name in ("theirs", "again"):
+        model = checkpoint("llama").model()
+        adapter = load_lora(model, tmp_path / name)
+        found.append(logits(model))
+        save_lora(model, adapter, tmp_path / "again")
+    assert adapter.alpha == 12 and torch.equal(*found)
+
+
 def test_what_does_not_fit_is_refused(tmp_path):
     model = checkpoint("llama").model()
     with pytest.raises(UsageError, match="no linear layer is called"):

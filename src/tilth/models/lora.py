@@ -281,7 +281,9 @@ def _read(
     dropout = config.get("lora_dropout") or 0.0
     if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, (int, float)):
         raise DamagedError("states no rank and alpha", where=str(folder / CONFIG))
-    scale = alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
+    # What is saved again is plain LoRA: the alpha that gives the same scale.
+    alpha = alpha * math.sqrt(rank) if config.get("use_rslora") else alpha
+    scale = alpha / rank
     named = re.compile(re.escape(PREFIX) + r"(.+)\.lora_A\.weight")
     modules = [found[1] for name in tensors if (found := named.fullmatch(name))]
     there = dict(model.named_modules())
