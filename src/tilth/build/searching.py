@@ -148,7 +148,8 @@ def fused(
         for name in MEASURES:
             grid[name].append(made[name])
     chosen, best = cross_fitted(np.array(grid["nDCG@10"]), seed=seed)
-    values = {name: each[best] for name, each in grid.items()} | {"nDCG@10": chosen}
+    each = np.arange(len(chosen))
+    values = {name: np.array(one)[chosen, each] for name, one in grid.items()}
     return values, {"method": method, "dense_weight": WEIGHTS[best]}
 
 

@@ -107,18 +107,18 @@ def _best(total: Mapping[str, float], k: int) -> list[tuple[str, float]]:
 
 
 def cross_fitted(values: np.ndarray, folds: int = 5, seed: int = 0) -> tuple[np.ndarray, int]:
-    """What each query gets from settings that were chosen on other queries, and the best setting.
+    """The number of the setting that other queries chose for each query, and the best of all.
 
     values: (settings, queries), more is better. Queries are dealt to folds at random; each fold is
     given the setting with the best mean over the others. The second answer is chosen on all.
     """
     queries = values.shape[1]
     deal = np.random.default_rng(seed).permutation(queries) % min(folds, queries)
-    chosen = np.zeros(queries)
+    chosen = np.zeros(queries, dtype=np.int64)
     for fold in range(min(folds, queries)):
         here = deal == fold
         rest = values[:, ~here] if queries > 1 else values
-        chosen[here] = values[int(rest.mean(axis=1).argmax()), here]
+        chosen[here] = int(rest.mean(axis=1).argmax())
     return chosen, int(values.mean(axis=1).argmax())
 
 
