@@ -37,6 +37,10 @@ def test_membership_of_ones_own_texts(model, tmp_path, capsys):
     assert value["texts"] == 20 and value["others"] == 21 and value["left_out"] == 1
     assert set(value["scores"]) == {"min-k", "min-k++", "loss", "zlib", "lowercase", "reference"}
     assert all(0 < row["p"] <= 1 and row["reference"] == 0 for row in value["judged"])
+    assert value["begin"]
+    assert run([*words, "--no-begin", "--json"]) == 0
+    without = json.loads(capsys.readouterr().out)
+    assert not without["begin"] and without["judged"] != value["judged"]
     assert run(words) == 0
     out = capsys.readouterr().out
     assert "never asks the model" in out and "Most likely" not in out.split("\n")[0]

@@ -30,6 +30,14 @@ def membership(
     ] = "",
     words: Annotated[int, typer.Option(help="Words that every text is cut to.")] = 32,
     share: Annotated[float, typer.Option(help="Share of the tokens that Min-K% looks at.")] = 0.2,
+    begin: Annotated[
+        bool | None,
+        typer.Option(
+            "--begin/--no-begin",
+            help="The end token in front of a text, as in a training by tilth; else as the folder "
+            "says: yes where tilth wrote it.",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Say how likely it is that a model was trained on texts (Min-K% Prob and what it is
@@ -45,6 +53,7 @@ def membership(
     from tilth.cli.output import emit, info, table
     from tilth.evaluation import membership as found
     from tilth.models.folder import load_model, load_tokenizer
+    from tilth.store.manifest import read_manifest
 
     names, asked, short = _texts(texts, words)
     _, unseen, more = _texts(others, words) if others else ([], [], 0)
@@ -52,11 +61,13 @@ def membership(
     if reference:
         second["reference"] = load_model(reference)
         second["reference_tokenizer"] = load_tokenizer(reference)
+    front = read_manifest(model) is not None if begin is None else begin
     scores = found.membership_scores(
-        load_model(model), load_tokenizer(model), asked + unseen, share=share, **second
+        load_model(model), load_tokenizer(model), asked + unseen, share=share, begin=front, **second
     )
     count = len(asked)
-    value: dict[str, Any] = {"texts": count, "others": len(unseen), "left_out": short + more}
+    value: dict[str, Any] = {"texts": count, "others": len(unseen), "left_out": short + more,
+                             "begin": front}  # fmt: skip
     judged = [{"text": name} for name in names]
     for place, row in enumerate(judged):
         row |= {name: float(some[place]) for name, some in scores.items()}

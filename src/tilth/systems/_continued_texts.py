@@ -97,7 +97,8 @@ def given_model(folder: str) -> tuple[Any, Any, ModelSource]:
     from tilth.models.folder import load_model, load_tokenizer
 
     source = ModelSource(Path(folder).resolve().name, digest_path(folder))
-    return load_model(Path(folder), "causal"), load_tokenizer(Path(folder)), source
+    model = load_model(Path(folder), "causal", dtype="float32")
+    return model, load_tokenizer(Path(folder)), source
 
 
 def open_text(name: str, default: str) -> SetPath:
