@@ -13,6 +13,7 @@ from tilth.models.chunked_attention import CrossAttention, group_of, groups
 from tilth.models.decoder import build as build_decoder
 from tilth.models.folder import load_model, save_model
 from tilth.models.retro import add_retrieval, build, continue_tokens, usual_layers
+from tilth.objectives.causal import Causal
 from tilth.objectives.retrieved import Retrieved
 from tilth.testing.objectives import check_objective, documents, tiny_model
 from tilth.tokens.documents import TokenDocuments
@@ -264,3 +265,4 @@ def test_the_objective_of_retrieval_fits():
     objective = Retrieved(length=16, chunk=CHUNK, most=2, tokens=2 * CHUNK)
     model = add_retrieval(tiny_model(), chunk=CHUNK, silent=False)
     check_objective(objective, model=model, data=data)
+    check_objective(Causal(length=16), model=model, data=data)

@@ -164,6 +164,11 @@ class RetroForCausalLM(PreTrainedModel):
         for layer in self.retrieval.values():
             nn.init.zeros_(layer.attention.output.weight)
 
+    @property
+    def base_model(self) -> nn.Module:
+        """What gives the last hidden states."""
+        return self.decoder.base_model
+
     def get_input_embeddings(self) -> nn.Module:
         return self.decoder.get_input_embeddings()
 
