@@ -36,7 +36,14 @@ class Peer:
         self.documents = []
         for row in data.tokens:
             ids = [data.end, *row.tolist(), data.end]
-            self.documents.append({"input_ids": ids, "labels": ids, "length": len(ids)})
+            self.documents.append({"input_ids": ids, "labels": ids})
+        # Whole batches of documents of like length, in random order. Trainer's own grouping needs
+        # many more documents than a batch before it sorts at all.
+        order = np.argsort(data.lengths, kind="stable")
+        batches = [order[at : at + self.size] for at in range(0, len(order), self.size)]
+        short = batches.pop() if len(batches[-1]) < self.size else order[:0]
+        mixed = [batches[n] for n in np.random.default_rng(0).permutation(len(batches))]
+        self.sorted = [self.documents[n] for n in np.concatenate([*mixed, short])]
         stream = [data.end] + [token for row in data.tokens for token in [*row.tolist(), data.end]]
         cuts = range(0, len(stream) - context, context)
         # As in tilth, neighbouring rows share a token, so that each token is a target once.
@@ -55,6 +62,7 @@ class Peer:
         from transformers.trainer_callback import PrinterCallback
 
         joined = arm == "concatenated"
+        rows = {"concatenated": self.joined, "sorted": self.sorted}.get(arm, self.documents)
         arguments = TrainingArguments(
             output_dir=self.folder,
             num_train_epochs=1,
@@ -68,8 +76,7 @@ class Peer:
             optim="adamw_torch_fused",
             bf16=self.precision == "bf16",
             use_cpu=True,
-            train_sampling_strategy="group_by_length" if arm == "sorted" else "random",
-            length_column_name="length",
+            train_sampling_strategy="sequential" if arm == "sorted" else "random",
             remove_unused_columns=False,
             logging_strategy="no",
             save_strategy="no",
@@ -81,8 +88,8 @@ class Peer:
         trainer = Trainer(
             model=model,
             args=arguments,
-            train_dataset=Rows(self.joined if joined else self.documents),
-            data_collator=collate if arm != "position ids" else Flattened(collate),
+            train_dataset=Rows(rows),
+            data_collator=collate,
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -97,16 +104,6 @@ class Rows(torch.utils.data.Dataset):
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         return self.rows[number]
-
-
-class Flattened:
-    """The padding-free collator, without the column of lengths, which is no input of a model."""
-
-    def __init__(self, collate: Any) -> None:
-        self.collate = collate
-
-    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        return self.collate([{name: row[name] for name in ("input_ids", "labels")} for row in rows])
 
 
 def padded(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:

@@ -5,11 +5,11 @@ one JSON object. Trainer comes with `pip install accelerate`; without it nothing
 
 One run, one model (a Llama from a dial), the same documents once each, the same real tokens (a
 document's tokens and its end), dtype, threads, optimiser (fused AdamW, clipped at 1) and about as
-many real tokens a step. The arms take turns and the median counts. Trainer is given its tokens
-ready-made (joined in rows, or with their lengths); tilth joins and packs within the time measured.
+many real tokens a step. The arms take turns and the median counts. Trainer is given its rows
+ready-made (joined or sorted); tilth joins and packs within the time measured.
 
 - padded:        batches of documents in random order, padded to the longest of each
-- sorted:        the same, documents of like length together (train_sampling_strategy)
+- sorted:        the same, batches of documents of like length, in random order
 - concatenated:  rows of the joined documents; attention sees across documents
 - position ids:  documents flattened to one row, positions begin again (padding-free collator)
 - tilth:         rows of the joined documents, kept apart (objectives.causal, models.packed)

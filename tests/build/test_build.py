@@ -73,7 +73,7 @@ def test_without_pairs_there_is_no_dense_index_and_the_reason_is_said(built, mix
     with pytest.raises(DataError, match=r"no dense index: the plan leaves it out"):
         without.search("rent", using="fused")
     assert "dense and fused not measured yet (the plan" in "\n".join(without.first_screen())
-    build(mixed, copy, settings=["dense.pairs=40000"])
+    build(mixed, copy, settings=["dense.pairs=20000"])
     assert tree(copy) == tree(built.folder)
 
 

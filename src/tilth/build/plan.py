@@ -138,7 +138,7 @@ class Dense:
 
     encoder: str = ""
     passage: int = 800
-    pairs: int = 40_000
+    pairs: int = 20_000
     epochs: float = 4.0
     dimensions: int = 128
     layers: int = 0
