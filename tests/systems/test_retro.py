@@ -1,0 +1,93 @@
+"""The system retro: facts, sides of the split, scores, its run at scale smoke."""
+
+import numpy as np
+import pytest
+import torch
+
+from tilth.errors import DataError
+from tilth.evaluation.runner import run_system
+from tilth.systems import _retro_arms, retro
+from tilth.systems._retro_arms import BITS, FACTS, document_bits, objective, prompted
+from tilth.systems._retro_texts import CODE, divide
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return retro.prepare("smoke", None, None, 0).inputs
+
+
+def test_documents_are_on_one_side():
+    texts = [f"{n} {'x' * 30}" for n in range(20)]
+    train, test = divide(texts, 100, 100)
+    assert len(train) == 16 and len(test) == 4 and not set(train) & set(test)
+    assert divide(texts[::-1], 100, 100) == (train, test)
+    with pytest.raises(DataError, match="at least 10"):
+        divide(texts[:9], 10, 10)
+
+
+def test_a_look_up_comes_before_the_answer_and_finds_the_sheet(inputs):
+    database = inputs.database
+    for row, answers, near in zip(inputs.facts.tokens, inputs.answers,
+                                  inputs.facts.extra["neighbours"]):  # fmt: skip
+        places = np.flatnonzero(answers)
+        asking = places[0] // inputs.chunk - 1
+        said = database.text(row[: (asking + 1) * inputs.chunk])
+        assert said.endswith(".") and len(places) == CODE
+        found = database.text(near[asking, 0])
+        code = database.text(row[places])
+        assert found.startswith(said[:-1] + ":") and code in found
+    trained = [database.text(row) for row in inputs.train.tokens]
+    asked = [database.text(row).split(".")[0] for row in inputs.facts.tokens]
+    assert not [text for text in trained if any(f"{number}." in text for number in asked)]
+
+
+def test_bits_are_those_of_the_whole_document(inputs):
+    """Where a document fits in one window, the sum over windows is one pass of the model."""
+    model = _retro_arms.build(inputs, "RETRO", 0)
+    scored = objective(inputs)
+    short = [n for n, row in enumerate(inputs.facts.tokens) if len(row) <= inputs.length][:3]
+    data = inputs.facts.select(short)
+    bits = document_bits(model, scored, data)
+    for number, row in enumerate(data.tokens):
+        ids = torch.from_numpy(row.astype(np.int64))[None]
+        near = torch.from_numpy(data.extra["neighbours"][number]).long()[None]
+        with torch.no_grad():
+            logits = model(ids, near[:, : ids.shape[1] // inputs.chunk]).logits[0]
+        targets = torch.cat([ids[0, 1:], torch.tensor([data.end])])
+        nats = torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
+        assert bits[number] == pytest.approx(nats.item() / np.log(2), rel=1e-4)
+
+
+def test_every_token_of_a_long_document_is_scored_once(inputs):
+    class Uniform:
+        device = torch.device("cpu")
+        config = type("config", (), {"model_type": "none"})
+
+        def __call__(self, input_ids, use_cache):
+            return type("answer", (), {"logits": torch.zeros(*input_ids.shape, 8)})
+
+    data = inputs.real
+    assert max(data.lengths) > inputs.length
+    capped = data.tokens
+    data.tokens = [row % 8 for row in capped]
+    try:
+        bits = document_bits(Uniform(), objective(inputs), data)
+    finally:
+        data.tokens = capped
+    assert bits == pytest.approx(3.0 * data.lengths)
+
+
+def test_the_prompt_holds_the_evidence(inputs):
+    data, answers = prompted(inputs)
+    for row, asked, old, was in zip(data.tokens, answers, inputs.facts.tokens, inputs.answers):
+        assert row[np.flatnonzero(asked)].tolist() == old[np.flatnonzero(was)].tolist()
+        assert inputs.database.text(row[asked]) in inputs.database.text(row[: np.argmax(asked)])
+
+
+def test_smoke():
+    result = run_system(retro, scale="smoke")
+    assert result["verdict"] == "not judged" and len(result["invariants"]) == 11
+    assert all(entry["holds"] for entry in result["invariants"]), result["invariants"]
+    values = {(run["arm"], run["metric"]): run["value"] for run in result["runs"]}
+    assert values["GPT", BITS] > 0 and 0 <= values["RETRO", FACTS] <= 1
+    assert values["RETRO", BITS] != values["retrieval off", BITS]
