@@ -86,9 +86,9 @@ def corrupt(
     drawn = chance.random(len(ids))
     if how.unit != "token":  # one draw a unit: that of its first token
         drawn = drawn[np.maximum.accumulate(np.where(starts, np.arange(len(ids)), 0))]
-    masked, replaced = how.split[0], how.split[0] + how.split[1]
-    made[chosen & (drawn < masked)] = mask
-    replaced = chosen & (drawn >= masked) & (drawn < replaced)
+    first, second = how.split[0], how.split[0] + how.split[1]
+    made[chosen & (drawn < first)] = mask
+    replaced = chosen & (drawn >= first) & (drawn < second)
     if replaced.any():
         made[replaced] = _others(ids[replaced], chance, allowed)
     if how.replacement == "tfidf":

@@ -206,7 +206,7 @@ def real(
         "entities", drawn(entities.split("train"), "entities", train, 0, seed).train,
         drawn(entities.split("devel"), "entities", 0, test, seed).test,
     )  # fmt: skip
-    return Inputs(*finished, pair, tuning, shape), sources
+    return Inputs(*(*finished, pair, tuning, shape)), sources
 
 
 @functools.lru_cache(maxsize=1)
@@ -219,4 +219,4 @@ def smoke(seed: int) -> Inputs:
     finished = _finished(texts[::2], texts[1::2], 300, 12 * 128, shape)
     words = "file name list object string return value error path read".split()
     pair = drawn(made_tasks(seed, words)[0], "entities", 32, 16, 0)
-    return Inputs(*finished, pair, Tuning(5, 16, 5e-3, 16), shape)
+    return Inputs(*(*finished, pair, Tuning(5, 16, 5e-3, 16), shape))

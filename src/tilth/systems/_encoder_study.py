@@ -71,7 +71,7 @@ def drawn(task: Task, name: str, train: int, test: int, seed: int) -> TaskPair:
     edge = min(test, rows // 3)
     while 0 < edge < rows and groups[order[edge - 1]] == groups[order[edge]]:
         edge += 1
-    kept = np.random.default_rng([seed, 3]).permutation(order[edge:])[:train]
+    kept = np.random.default_rng([seed, 3]).permutation(order[edge:])[:train].tolist()
     return TaskPair(name, part(task, kept), part(task, order[:edge]))
 
 

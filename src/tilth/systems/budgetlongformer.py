@@ -19,6 +19,7 @@ from tilth.models.encoders import build_shape
 from tilth.models.packed import forward
 from tilth.objectives.batch import Draws
 from tilth.objectives.masked import Masked
+from tilth.objectives.replaced import Replaced
 from tilth.systems import _budget_arms as given
 from tilth.systems._budget_arms import (
     MASK,
@@ -94,7 +95,8 @@ def arm(name: str) -> Callable[[Inputs, int], Measured]:
         window = None if name == SHORT else inputs.window
         electra = build(inputs, "electra", length, seed)
         replaced = detection(inputs, length, window, seed)
-        model, objective, tokens = electra, replaced, inputs.tokens
+        model, tokens = electra, inputs.tokens
+        objective: Replaced | Masked = replaced
         if name == MLM:
             model = build(inputs, "electra-generator", length, seed)
             objective = Masked(length=length, mask=MASK, special=(PAD,), window=window)

@@ -141,5 +141,5 @@ def invariants(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Inv
     shares = [one["share"] for one in both.corpus.report().values()]
     yield Invariant("half of the tokens are German", all(abs(s - 0.5) < 0.02 for s in shares))
     model = build_shape(32, 1, vocabulary=300, context=inputs.length, kind="roberta", pad=PAD)
-    table = model.roberta.embeddings.position_embeddings.weight
+    table = model.get_parameter("roberta.embeddings.position_embeddings.weight")
     yield Invariant("positions begin behind the padding id", len(table) == inputs.length + PAD + 1)
