@@ -12,6 +12,7 @@ from tilth.errors import DataError, UsageError
 from tilth.evaluation import task_metrics as metrics
 from tilth.evaluation.entities import Counts, Entity, count, entities, entity_f1, total
 from tilth.evaluation.tasks import TaskModel, evaluate, fine_tune, gold_of
+from tilth.store.manifest import read_manifest
 from tilth.training.policy import Policy, PolicyRule
 from tilth.zoo import tiny
 
@@ -70,6 +71,8 @@ def test_every_kind_is_learned_saved_and_loaded(tmp_path, kind):
     assert found.value > 0.9 and len(found.per_example) == task.table.num_rows
     assert next(iter(found.metrics)) == task.metric
     tuned.save(tmp_path / "model")
+    listed = set(read_manifest(tmp_path / "model")["files"])
+    assert listed == {path.name for path in (tmp_path / "model").iterdir()} - {"manifest.json"}
     again = TaskModel.load(tmp_path / "model", tokenizer)
     for one, other in zip(tuned.logits(task), again.logits(task)):
         assert np.allclose(one, other, atol=1e-6)

@@ -9,7 +9,7 @@ import torch
 
 from tilth.data.task import FIELDS, Task, schema
 from tilth.errors import DataError, UsageError
-from tilth.lookup import load
+from tilth.lookup import construct, load
 from tilth.models.heads import pool, with_head
 from tilth.objectives import TASK_OBJECTIVES
 from tilth.objectives.bag import Bag
@@ -155,6 +155,8 @@ def test_a_label_that_is_not_learned_is_seen_but_has_no_loss():
     with pytest.raises(DataError, match="3 choices, more than 2"):
         data = task_documents(made("choose"), tiny("masked")[1])
         Choose(choices=2, segment=16).prepare(data, Draws())
+    with pytest.raises(UsageError, match="keep"):
+        construct("task", TASK_OBJECTIVES, "tag", {"labels": ["O"], "keep": "end"})
     with pytest.raises(UsageError, match="no head to fine-tune"):
         task_documents(Task("generate", "x", pa.Table.from_pylist([], schema("generate"))),
                        tiny("masked")[1])  # fmt: skip
