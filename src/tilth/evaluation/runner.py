@@ -67,6 +67,8 @@ def run_system(
     seeds = _seeds(system, scale, options)
     options = _options(system, options)
     began = time.monotonic()
+    # Before anything is measured: sources may be edited while this runs.
+    code = code_digest(system)
     values: dict[str, dict[str, dict[int, Any]]] = {arm: {} for arm in system.ARMS}
     runs: list[dict[str, Any]] = []
     invariants: list[Invariant] = []
@@ -119,7 +121,7 @@ def run_system(
         "models": [
             dict(zip(("name", "digest", "gate"), source)) for source in sorted(sources["models"])
         ],
-        "code": code_digest(system),
+        "code": code,
         "versions": _versions(),
         "threads": _threads(),
         "driver": driver,
