@@ -131,7 +131,7 @@ def test_a_masked_model(folder, capsys):
     of(capsys, "train", folder / "docs.jsonl", "-o", folder / "masked", "--objective", "masked",
        "--tokens", "5k", *SCRATCH)  # fmt: skip
     model = transformers.AutoModelForMaskedLM.from_pretrained(folder / "masked")
-    assert type(model).__name__ == "BertForMaskedLM"
+    assert type(model).__name__ == "ModernBertForMaskedLM"
     of(capsys, "train", folder / "docs.jsonl", "-o", folder / "masked-more", "--base",
        folder / "masked", "--tokens", "3k", *SMALL)  # fmt: skip
 

@@ -28,13 +28,14 @@ SETTINGS: dict[str, Any] = {
     "held_out": 0.05,
     "held_out_bytes": 500_000,
     "text_column": "",
-    "encoder": "bert",  # bert or roberta, with objective masked
+    "encoder": "modernbert",  # or bert, roberta; with objective masked, from scratch
     "rate": 0.3,  # share of tokens that are masked
     "share": 0.5,  # of the loss that is a teacher's
     "temperature": 2.0,  # of a teacher's probabilities
 }
 OBJECTIVES = ("causal", "masked")
 CONTEXT, LONGEST = 256, 512
+ENCODERS = ("modernbert", "bert", "roberta")
 SIZE = "0.5m"  # of a new model where none is given
 
 
@@ -80,7 +81,6 @@ def check(
     `made`: all settings, `given`: those that the user wrote.
     """
     from tilth.lookup import load
-    from tilth.models import encoders
     from tilth.training import SCHEDULES
     from tilth.training.precision import check as check_precision
 
@@ -102,9 +102,9 @@ def check(
         _refuse(names & {"tokens_per_parameter", "epochs"}, "beside --tokens")
     load("schedule", SCHEDULES, made["schedule"])
     check_precision(made["precision"])
-    if made["encoder"] not in encoders.KINDS[:2]:
+    if made["encoder"] not in ENCODERS:
         raise UsageError(f"encoder cannot be {made['encoder']!r}", where="--set",
-                         hint=nearest(made["encoder"], encoders.KINDS[:2]))  # fmt: skip
+                         hint=nearest(made["encoder"], ENCODERS))  # fmt: skip
     for name in ("held_out", "warmup", "minimum", "rate"):
         if not 0 <= made[name] < 1:
             raise UsageError(f"{name} lies from 0 to 1, it is {made[name]:g}", where="--set")
