@@ -9,7 +9,6 @@ import pytest
 from tilth.cli import COMMANDS
 from tilth.cli.main import run
 
-
 # Commands with commands of their own, and one of these.
 GROUPS = {"compress": "truncate", "corpus": "show", "zoo": "list", "evaluate": "membership"}
 

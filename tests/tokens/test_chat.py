@@ -75,7 +75,7 @@ def test_a_template_gives_the_ids_that_transformers_gives(folder):
 def test_documents_for_instruction_tuning(folder):
     made = Chat.load(folder).documents(["a", "b"], [TALK[:3], TALK[1:3]])
     assert [len(row) for row in made.tokens] == [len(learn) for learn in made.extra["learn"]]
-    with pytest.raises(DataError, match="^b, message 5: .*special token"):
+    with pytest.raises(DataError, match=r"^b, message 5: .*special token"):
         Chat.load(folder).documents(["a", "b"], [TALK[:3], TALK])
 
 
