@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,10 @@ class LocalExecutor:
             return
         from joblib import Parallel, delayed
 
+        # Where psutil is installed, loky replaces workers that have grown, and warns of it in a
+        # thread of its own. That is harmless, unless warnings are errors: then the thread is gone,
+        # and the answer never comes.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given")
         pool = Parallel(
             n_jobs=min(self.workers, len(items)),
             backend="loky",
