@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -51,9 +52,29 @@ def test_the_steps_run_as_they_stand(folder, capsys):
         assert capsys.readouterr().out
 
 
-def test_the_python_lines_give_the_same_ids(folder, capsys):
-    import json
+def test_the_models_are_made_as_it_says(folder, capsys):
+    texts = [
+        f"Letter {n}: the tenant gives notice and leaves in month {n % 12}." for n in range(60)
+    ]
+    rows = [f"{json.dumps(text)},{'even' if n % 2 else 'odd'}" for n, text in enumerate(texts)]
+    Path("letters.csv").write_text("\n".join(["text,label", *rows]), "utf-8")
+    lines = [json.dumps({"text": text * 5}) for text in texts]
+    Path("newer.jsonl").write_text("\n".join(lines), "utf-8")
+    small = ["--tokens", "8192", "--set", "batch_tokens=512"]
+    new = ["--size", "40k", "--set", "vocabulary=400", "--set", "context=64"]
+    for line in block("models").splitlines():
+        words = shlex.split(line)
+        # The same commands, on fewer tokens.
+        if words[1] == "train":
+            words += small if "--base" in words else [*small, *new]
+        elif words[1] == "tune":
+            words += ["--set", "epochs=4"]
+        assert command(words[1:]) == 0, (line, capsys.readouterr().err)
+        assert capsys.readouterr().out
+    assert (folder / "adapted" / "model.safetensors").is_file()
 
+
+def test_the_python_lines_give_the_same_ids(folder, capsys):
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(block("python"), "README", "exec"), {"__name__": "__main__"})

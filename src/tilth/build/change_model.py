@@ -109,10 +109,13 @@ def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:
         # The base lacks the head; the adapter holds all of it.
         labels = made_for["objective"].get("labels") or ["value"]
         head = HEADS[made_for["kind"]]
-        named = {} if head == "choose" else {
+        named: dict[str, Any] = {} if head == "choose" else {
             "id2label": dict(enumerate(labels)),
             "label2id": {label: number for number, label in enumerate(labels)},
         }  # fmt: skip
+        # A head that looks at the last real token must know what padding is.
+        pad = read_json(Path(base) / "config.json").get("pad_token_id")
+        named["pad_token_id"] = made_for["objective"].get("pad") if pad is None else pad
         model = load_model(base, head, new_head=True, **named)
     wrapped = load_lora(model, adapter)
     before = _logits(model)
