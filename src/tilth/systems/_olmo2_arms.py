@@ -116,6 +116,7 @@ def rough(family: str, *, olmo: bool, skip: bool) -> Callable[[Inputs, int], Mea
         return Measured(
             {BITS: scored(model, inputs), SPIKES: spike_share(losses, norms, inputs.guard)},
             tokens=history.plan["tokens"], flops=history.plan["flops"],
+            parameters=history.plan["parameters"],
             products={"skipped": len(history.skipped)},
         )  # fmt: skip
 
@@ -137,6 +138,7 @@ def second(*, mix: bool, orders: int = 1, soup: bool = False) -> Callable[[Input
             {BITS: mean, RIGHT: np.mean([answered(m, inputs) for m in models], axis=0)},
             tokens=first.plan["tokens"] + sum(h.plan["tokens"] for _, h in made),
             flops=first.plan["flops"] + sum(h.plan["flops"] for _, h in made),
+            parameters=first.plan["parameters"],
             products={"rates": [first.points[-1], made[0][1].points[0]]},
         )  # fmt: skip
 
@@ -149,6 +151,7 @@ def untouched(inputs: Inputs, seed: int) -> Measured:
     return Measured(
         {BITS: scored(base, inputs), RIGHT: answered(base, inputs)},
         tokens=first.plan["tokens"], flops=first.plan["flops"],
+        parameters=first.plan["parameters"],
     )  # fmt: skip
 
 

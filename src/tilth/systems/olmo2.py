@@ -72,7 +72,7 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 320_512,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 335_872,
     second: int = 64_512, vocabulary: int = 512, width: int = 64, layers: int = 2,
     length: int = 128, batch_tokens: int = 1024, rate: float = 5e-3, high: float = 10.0,
     junk: float = 0.02, largest: int = 9,
