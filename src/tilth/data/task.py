@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -163,6 +163,10 @@ class Task:
                 f"{self.name} has no split {name!r}", hint=nearest(name, self.splits())
             )
         return replace(self, table=self.table.filter(pc.equal(self.table["split"], name)))
+
+    def take(self, numbers: Sequence[int]) -> Task:
+        """The rows of these numbers, in the order given."""
+        return replace(self, table=self.table.take(pa.array(numbers, pa.int64())))
 
     def with_splits(self, shares: Mapping[str, float], seed: int = 0) -> Task:
         """New splits, by the group of each row; those of a `rank` task by query."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,21 +56,34 @@ def shape_of(size: str | int, vocabulary: int) -> tuple[int, int]:
 
     Raises UsageError where no shape comes within a quarter of the size.
     """
+    return nearest_shape(
+        size, lambda width, layers: parameters_of(width, layers, vocabulary), "decoder", vocabulary
+    )
+
+
+def nearest_shape(
+    size: str | int, parameters: Callable[[int, int], int], called: str, vocabulary: int
+) -> tuple[int, int]:
+    """(width, layers) by the rule of the module, for any kind of model.
+
+    `parameters` counts those of a width and a number of layers; `called` names the kind in the
+    UsageError that is raised where no shape comes within a quarter of the size.
+    """
     target = parse_size(size)
     shapes = []
     width = HEAD
-    while width == HEAD or parameters_of(width, 1, vocabulary) <= 1.25 * target:
-        layer = parameters_of(width, 2, vocabulary) - parameters_of(width, 1, vocabulary)
-        layers = max(1, round((target - parameters_of(width, 0, vocabulary)) / layer))
-        error = abs(parameters_of(width, layers, vocabulary) / target - 1)
+    while width == HEAD or parameters(width, 1) <= 1.25 * target:
+        layer = parameters(width, 2) - parameters(width, 1)
+        layers = max(1, round((target - parameters(width, 0)) / layer))
+        error = abs(parameters(width, layers) / target - 1)
         ratio = abs(math.log(width / (WIDTH_PER_LAYER * layers)))
         shapes.append((error > 0.25, ratio + ERROR_WEIGHT * error, width, layers))
         width += HEAD
     too_far, _, width, layers = min(shapes)
     if too_far:
         raise UsageError(
-            f"no decoder with a vocabulary of {vocabulary:,} has about {target:,} parameters",
-            hint=f"the nearest has {parameters_of(width, layers, vocabulary):,}",
+            f"no {called} with a vocabulary of {vocabulary:,} has about {target:,} parameters",
+            hint=f"the nearest has {parameters(width, layers):,}",
         )
     return width, layers
 

@@ -25,11 +25,10 @@ too little as it is. For fine-tuning set it when loading:
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import UsageError, nearest
-from tilth.models.decoder import ERROR_WEIGHT, HEAD, WIDTH_PER_LAYER, inner_width, parse_size
+from tilth.models.decoder import HEAD, inner_width, nearest_shape
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -59,26 +58,10 @@ def shape_of(size: str | int, kind: str, vocabulary: int, context: int) -> tuple
     """(width, layers) for a size. UsageError where none comes within a quarter of it."""
     if kind not in KINDS:
         raise UsageError(f"there is no kind of encoder {kind!r}", hint=nearest(kind, KINDS))
-    target = parse_size(size)
-    shapes = []
-    width = HEAD
-    while width == HEAD or parameters_of(kind, width, 1, vocabulary, context) <= 1.25 * target:
-        none = parameters_of(kind, width, 0, vocabulary, context)
-        layer = parameters_of(kind, width, 2, vocabulary, context)
-        layer -= parameters_of(kind, width, 1, vocabulary, context)
-        layers = max(1, round((target - none) / layer))
-        error = abs(parameters_of(kind, width, layers, vocabulary, context) / target - 1)
-        ratio = abs(math.log(width / (WIDTH_PER_LAYER * layers)))
-        shapes.append((error > 0.25, ratio + ERROR_WEIGHT * error, width, layers))
-        width += HEAD
-    too_far, _, width, layers = min(shapes)
-    if too_far:
-        found = parameters_of(kind, width, layers, vocabulary, context)
-        raise UsageError(
-            f"no {kind} with a vocabulary of {vocabulary:,} has about {target:,} parameters",
-            hint=f"the nearest has {found:,}",
-        )
-    return width, layers
+    return nearest_shape(
+        size, lambda width, layers: parameters_of(kind, width, layers, vocabulary, context), kind,
+        vocabulary,
+    )  # fmt: skip
 
 
 def build_encoder(

@@ -15,18 +15,16 @@ A folder saved by `models.decoder.save` loads with `models.decoder.load`, or wit
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from tilth.errors import UsageError, nearest
-from tilth.models.decoder import HEAD, WIDTH_PER_LAYER, parse_size
+from tilth.models.decoder import nearest_shape
 
 if TYPE_CHECKING:
     from tilth.models.recurrent_modules import RecurrentConfig, RecurrentForCausalLM
 
 MIXERS = ("quasi_lstm", "lstm")
 INNER = 4
-ERROR_WEIGHT = 4
 
 
 def register() -> None:
@@ -48,24 +46,10 @@ def parameters_of(mixer: str, width: int, layers: int, vocabulary: int) -> int:
 
 def shape_of(mixer: str, size: str | int, vocabulary: int) -> tuple[int, int]:
     """(width, layers) for a size, by the rule of `models.decoder`."""
-    target = parse_size(size)
-    shapes = []
-    width = HEAD
-    while width == HEAD or parameters_of(mixer, width, 1, vocabulary) <= 1.25 * target:
-        empty = parameters_of(mixer, width, 0, vocabulary)
-        layer = parameters_of(mixer, width, 1, vocabulary) - empty
-        layers = max(1, round((target - empty) / layer))
-        error = abs((empty + layers * layer) / target - 1)
-        ratio = abs(math.log(width / (WIDTH_PER_LAYER * layers)))
-        shapes.append((error > 0.25, ratio + ERROR_WEIGHT * error, width, layers))
-        width += HEAD
-    too_far, _, width, layers = min(shapes)
-    if too_far:
-        raise UsageError(
-            f"no {mixer} with a vocabulary of {vocabulary:,} has about {target:,} parameters",
-            hint=f"the nearest has {parameters_of(mixer, width, layers, vocabulary):,}",
-        )
-    return width, layers
+    return nearest_shape(
+        size, lambda width, layers: parameters_of(mixer, width, layers, vocabulary), mixer,
+        vocabulary,
+    )  # fmt: skip
 
 
 def config_for(

@@ -78,13 +78,7 @@ def sample(task: Task, count: int, seed: int, *, least: float = 0.3) -> Task:
         raise DataError(f"{task.name} has {len(order)} rows, {count} are asked for")
     chosen = marked[: int(least * count)]
     chosen += [n for n in order if n not in set(chosen)][: count - len(chosen)]
-    return _rows(task, sorted(chosen))
-
-
-def _rows(task: Task, numbers: Sequence[int]) -> Task:
-    from dataclasses import replace
-
-    return replace(task, table=task.table.take(list(numbers)))
+    return task.take(sorted(chosen))
 
 
 def rates_of(
@@ -110,7 +104,7 @@ def rates_of(
 def _without(task: Task, other: Task) -> Task:
     taken = set(other.table["id"].to_pylist())
     ids = task.table["id"].to_pylist()
-    return _rows(task, [n for n, id in enumerate(ids) if id not in taken])
+    return task.take([n for n, id in enumerate(ids) if id not in taken])
 
 
 @functools.lru_cache(maxsize=1)

@@ -96,11 +96,9 @@ def _sides(task: Task, labelled: int, test: int, seed: int) -> tuple[Task, Task,
         cut += 1
         if cut == len(rest):
             raise DataError("one group holds all that is left", where=task.name)
-    return _rows(task, rest[:cut]), _rows(task, rest[cut:]), _rows(task, tested)
-
-
-def _rows(task: Task, numbers: list[int]) -> Task:
-    return replace(task, table=task.table.take(sorted(numbers)))
+    parts = rest[:cut], rest[cut:], tested
+    few, many, test = (task.take(sorted(numbers)) for numbers in parts)
+    return few, many, test
 
 
 def without_labels(task: Task) -> Task:
@@ -175,7 +173,7 @@ def tuned_rates(
     if key in _tuned:
         return _tuned[key]
     few, rest, _ = _sides(task, labelled, test, TUNING_SEED)
-    held_out = _rows(rest, list(range(min(2 * labelled, rest.table.num_rows))))
+    held_out = rest.take(range(min(2 * labelled, rest.table.num_rows)))
     best = {}
     for name in ("fresh", "pre-trained"):
         found = []
@@ -271,7 +269,7 @@ def checked(inputs: Inputs, student: TaskModel) -> Iterator[Invariant]:
     yield Invariant("and no loss", abs(itself.total.item()) < 1e-6)
     with torch.no_grad():
         live = float(soft.loss(student.model.eval(), batch).total)
-        kept = torch.from_numpy(np.stack(teacher.logits(_rows(inputs.transfer, list(range(8))))))
+        kept = torch.from_numpy(np.stack(teacher.logits(inputs.transfer.take(range(8)))))
         cached = float(divergence_sum(objective.logits(student.model, batch), kept))
         again = objective.logits(soft._teacher.model(student.model), batch)
         once = objective.logits(soft._teacher.model(student.model), batch)

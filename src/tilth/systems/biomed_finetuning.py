@@ -149,8 +149,7 @@ def invariants(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Inv
 
     from tilth.models.checkpoint import Checkpoint
     from tilth.models.surgery.reinitialise import reinitialise
-    from tilth.training.fine_tuning import block_of
-    from tilth.training.policy import applied, layerwise
+    from tilth.training.policy import applied, block_of, layerwise
 
     setting = inputs.setting
     before = inputs.base.base_model.state_dict()

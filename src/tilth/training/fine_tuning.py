@@ -12,11 +12,10 @@ spread. See `tilth run biomed-finetuning`.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from tilth.errors import UsageError
-from tilth.training.policy import Policy, PolicyRule, names_of
+from tilth.training.policy import Policy, PolicyRule, block_of, literal, names_of
 
 if TYPE_CHECKING:
     import torch
@@ -37,11 +36,5 @@ def freeze_lower(model: torch.nn.Module, layers: int) -> Policy:
         passed = passed or block is not None
         lower = not passed if block is None else block < layers
         if layers and lower:
-            frozen.append(PolicyRule(re.sub(r"([\[\]*?])", r"[\1]", name), trainable=False))
+            frozen.append(PolicyRule(literal(name), trainable=False))
     return Policy(frozen)
-
-
-def block_of(name: str) -> int | None:
-    """The number of the block that a parameter lies in; None outside of the blocks."""
-    match = re.search(r"\.(\d+)\.", name)
-    return int(match[1]) if match else None

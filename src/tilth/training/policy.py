@@ -206,19 +206,24 @@ def layerwise(model: torch.nn.Module, factor: float) -> Policy:
     if not 0 < factor <= 1:
         raise UsageError(f"a factor of {factor} does not lie from 0 to 1")
     named = names_of(model)
-    numbers = {names[0]: re.search(r"\.(\d+)\.", names[0]) for names in named.values()}
-    layers = 1 + max((int(match[1]) for match in numbers.values() if match), default=-1)
+    blocks = {names[0]: block_of(names[0]) for names in named.values()}
+    layers = 1 + max((block for block in blocks.values() if block is not None), default=-1)
     if layers == 0:
         raise UsageError("the model has no numbered layers")
     rules, passed = [], False
-    for names in named.values():
-        match = numbers[names[0]]
-        passed = passed or match is not None
-        depth = layers - int(match[1]) if match else (0 if passed else layers + 1)
-        rules.append(PolicyRule(_literal(names[0]), rate=factor**depth))
+    for name, block in blocks.items():
+        passed = passed or block is not None
+        depth = layers - block if block is not None else (0 if passed else layers + 1)
+        rules.append(PolicyRule(literal(name), rate=factor**depth))
     return Policy(rules)
 
 
-def _literal(name: str) -> str:
+def block_of(name: str) -> int | None:
+    """The number of the block that a parameter lies in; None outside of the blocks."""
+    match = re.search(r"\.(\d+)\.", name)
+    return int(match[1]) if match else None
+
+
+def literal(name: str) -> str:
     """A pattern that matches this name only."""
     return re.sub(r"([\[\]*?])", r"[\1]", name)
