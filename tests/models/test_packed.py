@@ -29,6 +29,9 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "bert": (MASKED, ENCODER),
     "roberta": (MASKED, ENCODER),
     "electra": (MASKED, {**ENCODER, "embedding_size": 16}),
+    "modernbert": (MASKED, {"global_attn_every_n_layers": 1}),
+    # Layers 1 and 2 see two neighbours on each side, layers 0 and 3 the whole segment.
+    "modernbert, local": (MASKED, {"num_hidden_layers": 4, "local_attention": 4}),
     "gpt2": (CAUSAL, {"n_inner": 48, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0}),
     "llama": (CAUSAL, {"num_key_value_heads": 2}),
     "mistral": (CAUSAL, {"num_key_value_heads": 2, "sliding_window": 5}),
@@ -43,7 +46,7 @@ def made(name: str, seed: int = 0, **more: Any) -> Any:
     import transformers
 
     head, options = MODELS[name]
-    config = transformers.AutoConfig.for_model(name, **{**SMALL, **options, **more})
+    config = transformers.AutoConfig.for_model(name.split(",")[0], **{**SMALL, **options, **more})
     torch.manual_seed(seed)
     model = getattr(transformers, head).from_config(config)
     # Larger weights: a leak between segments must not drown in rounding.
@@ -100,7 +103,7 @@ def test_each_segment_has_the_logits_and_gradients_that_it_gets_alone(name):
         torch.testing.assert_close(ours[key] / largest, value / largest, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["bert", "mistral", "longformer"])
+@pytest.mark.parametrize("name", ["bert", "modernbert, local", "mistral", "longformer"])
 def test_hidden_states_and_chosen_positions(name):
     model = made(name)
     ids, segments = rows([[7, 4], [3, 5, 2]])
@@ -150,16 +153,30 @@ def test_token_types_go_along():
     torch.testing.assert_close(packed, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["electra", "llama"])
+@pytest.mark.parametrize("name", ["electra", "modernbert", "llama"])
 @pytest.mark.parametrize("window", [0, 2, 40])
 def test_a_window_sees_what_a_band_in_the_mask_lets_it_see(name, window):
     model = made(name)
     ids, segments = rows([[60], [37, 20, 3]])
     packed = forward(model, ids, segments, window=window)
     far = torch.arange(60)[:, None] - torch.arange(60)
-    near = far.abs() <= window if name == "electra" else (far >= 0) & (far <= window)
+    near = (far >= 0) & (far <= window) if name == "llama" else far.abs() <= window
     expected = model(input_ids=ids[:1], attention_mask=near[None, None]).logits[0]
     torch.testing.assert_close(packed[0], expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_the_narrower_of_two_windows_counts(window):
+    model = made("modernbert, local")
+    ids, segments = rows([[40]])
+    far = (torch.arange(40)[:, None] - torch.arange(40)).abs()
+    masks = {
+        "full_attention": (far <= window)[None, None],
+        "sliding_attention": (far <= min(window, 2))[None, None],
+    }
+    expected = model(input_ids=ids, attention_mask=masks).logits
+    packed = forward(model, ids, segments, window=window)
+    torch.testing.assert_close(packed, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_rows_of_joined_documents():

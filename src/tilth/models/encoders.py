@@ -6,7 +6,7 @@
 - `electra`: Clark et al. (2020), `ElectraForPreTraining`: one logit a token, replaced or not.
 - `electra-generator`: the small masked model that replaces the tokens.
 - `modernbert`: Warner et al. (2024), `ModernBertForMaskedLM`: rotary positions, pre-norm, gated
-  inner layers, no biases; all its attention is global here. Rows run padded (`models.packed`).
+  inner layers, no biases; all its attention is global here.
 
 Learned positions are slow to learn: at 1.2 M tokens of novels (width 64, 2 layers, a vocabulary of
 1,024) a Bert was still where a model without context is (5.47 nats), for each rate, batch and

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     Array = TypeVar("Array", np.ndarray, torch.Tensor)
 
 ATTENTION = "tilth_segments"
-PACKS = frozenset("bert roberta electra gpt2 llama mistral qwen2 qwen3 olmo2".split())
+PACKS = frozenset("bert roberta electra modernbert gpt2 llama mistral qwen2 qwen3 olmo2".split())
 # Architectures whose position 0 has the number padding_idx + 1.
 SHIFTED = frozenset("roberta longformer camembert xlm-roberta roberta-prelayernorm".split())
 
@@ -257,7 +257,7 @@ def segment_attention(
     causal = module.is_causal if is_causal is None else is_causal
     window = groups.window
     if sliding_window is not None:
-        # Theirs counts the position itself.
+        # Theirs counts the position itself; where all look both ways, it is one side's.
         window = sliding_window - 1 if window is None else min(window, sliding_window - 1)
     repeats = query.shape[1] // key.shape[1]
     if repeats > 1:
