@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilth.errors import DataError, UsageError
-from tilth.evaluation.bits import bits_per_byte, windows
+from tilth.evaluation.bits import bits_per_byte, bits_ratio, windows
 from tilth.testing.objectives import VOCABULARY, documents, tiny_model
 
 
@@ -66,6 +66,13 @@ def test_some_documents_are_scored_as_among_all(model):
     some = bits_per_byte(model, data, 16, documents=[9, 3])["per_document"]
     assert some["ids"] == [whole["ids"][9], whole["ids"][3]]
     assert np.allclose(some["bits"], [whole["bits"][9], whole["bits"][3]], rtol=1e-5)
+
+
+def test_the_ratio_of_documents_is_bits_per_byte(model):
+    whole = bits_per_byte(model, documents(), 16, stride=16)
+    found = bits_ratio(model, documents(), 16, stride=16)
+    assert found.numerators.tolist() == whole["per_document"]["bits"]
+    assert found.numerators.sum() / found.denominators.sum() == whole["bits_per_byte"]
 
 
 def test_even_chances_cost_the_logarithm_of_the_vocabulary(model):

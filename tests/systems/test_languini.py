@@ -40,6 +40,10 @@ def test_smoke():
     assert result["verdict"] == "not judged" and len(result["invariants"]) == 6
     assert all(entry["holds"] for entry in result["invariants"])
     values = {(run["arm"], run["metric"]): run["value"] for run in result["runs"]}
+    for run in result["runs"]:
+        # What is stated is the smallest class: the fewest tokens for each parameter.
+        ratio = values[run["arm"], "tokens per parameter, class 1"]
+        assert run["tokens"] / run["parameters"] == pytest.approx(ratio)
     for arm in languini.ARMS:
         assert 0 < values[arm, LARGEST] < 12
         assert values[arm, LARGEST] == values[arm, "bits per byte, class 3"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tilth.errors import DataError, UsageError
+from tilth.evaluation.card import Ratio
 from tilth.tokens.documents import TokenSource
 from tilth.types import Progress, silent
 
@@ -108,6 +109,17 @@ def bits_per_byte(
             "tokens": lengths,
         },
     }
+
+
+def bits_ratio(
+    model: PreTrainedModel, data: TokenSource, length: int = 256, **options: Any
+) -> Ratio:
+    """Bits per byte as what an arm measures: bits over bytes, document by document.
+
+    `options` are those of `bits_per_byte`, which is what the ratio of the sums gives.
+    """
+    found = bits_per_byte(model, data, length, **options)["per_document"]
+    return Ratio(np.array(found["bits"]), np.array(found["bytes"], dtype=float))
 
 
 def _score(

@@ -23,6 +23,7 @@ from tilth.models.decoder import build as build_gpt
 from tilth.models.decoder import count_parameters
 from tilth.models.recurrent import build as build_recurrent
 from tilth.objectives.causal import Causal
+from tilth.store.digest import digest
 from tilth.systems._languini_texts import Texts
 
 LARGEST = "bits per byte, largest class"
@@ -69,16 +70,15 @@ def prepare(
     try:
         seconds = tuple(sorted({float(one) for one in classes.split(",")}))
     except ValueError:
-        raise UsageError(
-            f"{classes!r} are no seconds", where="classes", hint="2.5,5,10,20"
-        ) from None
+        raise UsageError(f"{classes!r} are no seconds", where="classes", hint="3,6,12,24") from None
     if len(seconds) < 3 or seconds[0] <= 0:
         raise UsageError("at least 3 different classes above 0 are needed", where="classes")
     # Apart, recurrent models would run padded: another speed than the one that is compared.
     objective = Causal(length=length, apart=False)
     batch = BATCH_TOKENS if scale != "smoke" else 4 * length
     made = contenders(size, texts.train.vocabulary, length, rate)
-    key = (scale, id(texts), size, vocabulary, length)
+    tokens = digest(*(row.tobytes() for row in texts.train.tokens))
+    key = (scale, tokens, size, vocabulary, length)
     if key not in _measured and scale == "smoke":
         _measured[key] = {name: Throughput(64_000.0, batch) for name in made}
     elif key not in _measured:
@@ -99,13 +99,14 @@ def arm(name: str) -> Callable[[Inputs, int], Measured]:
             for seconds in inputs.seconds
         ]  # fmt: skip
         parameters = count_parameters(contender.build(0))
+        # Each class trains a model of its own. What is stated is the smallest class, on which the
+        # gain rests too: where it has enough tokens for each parameter, all have.
         return Measured(
             _metrics(inputs.seconds, runs, parameters),
             timed={SPEED: _speed(inputs, contender, rate)},
-            tokens=sum(run.tokens for run in runs),
-            flops=sum(run.flops for run in runs),
-            products={"runs": runs, "rate": rate, "parameters": parameters},
-        )
+            tokens=runs[0].tokens, flops=runs[0].flops, parameters=parameters,
+            products={"runs": runs, "rate": rate},
+        )  # fmt: skip
 
     return measure
 
