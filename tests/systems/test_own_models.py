@@ -13,7 +13,7 @@ TINY = {"seeds": 1, "length": 32, "batch_tokens": 128}
 SETTINGS = {
     "bert2bert": {"tokens": 1280, "small_tokens": 1280},
     "finance-merge": {"tokens": 1280},
-    "redwhale": {"tokens": 1536, "more": 12},
+    "redwhale": {"tokens": 1536, "more": 12, "rates": "0.003"},
     "spdf": {"tokens": 1280, "tuning": 1280},
 }
 

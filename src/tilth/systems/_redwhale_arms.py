@@ -1,27 +1,26 @@
-"""The model, the vocabularies and the arms of `redwhale`, and what must hold of them."""
+"""How the arms of `redwhale` train, what is measured of them, and what must hold."""
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tilth.data.sets import SetPath, find_set
-from tilth.errors import DataError
-from tilth.evaluation.bits import bits_per_byte
-from tilth.evaluation.card import Invariant, Measured, ModelSource, Ratio
-from tilth.models.checkpoint import Checkpoint, untie
-from tilth.models.decoder import build
+from tilth.evaluation.bits import bits_per_byte, bits_ratio
+from tilth.evaluation.card import Invariant, Measured
+from tilth.models.checkpoint import Checkpoint
 from tilth.models.lora import add_lora, merge_lora
 from tilth.models.surgery.promise import equal_bits
 from tilth.models.surgery.run import operate
 from tilth.models.surgery.vocabulary import vocabulary
 from tilth.objectives.causal import Causal
-from tilth.systems import _continued_texts as given
+from tilth.systems._continued_texts import Side
+from tilth.systems._rates import TUNING_SEED
+from tilth.systems._redwhale_texts import Texts
 from tilth.tokens import bpe
-from tilth.tokens.transfer import Transfer, extend, transfer
 from tilth.training.loop import fit
 from tilth.training.policy import Policy, PolicyRule
 
@@ -30,94 +29,42 @@ AREA = "mean bits per byte on the way"
 END = "bits per byte at the end"
 OLD = "bits per byte on the old language at the end"
 MEMORY = "bytes of weights, gradients and moments"
-NOVELS, KOREAN, CHARACTERS, REVIEWS = "books_en", "ko_nsmc", 60_000, 24_000
 GLANCES, RANK = 8, 8
 TABLES = ("*embed*", "*wte*", "*lm_head*")
+# Name, share of the tokens, what trains. The last one trains changes of low rank.
+STAGES = (
+    ("tables", 1 / 3, TABLES), ("odd", 1 / 6, ("odd",)), ("even", 1 / 6, ("even",)),
+    ("low rank", 1 / 3, ()),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`base` has a head of its own. `texts`: new language in old and in new tokens; `english`:
-    held-out text of the old language, in new tokens."""
+    """What arms share; budgets in tokens, `rates` from which each arm takes the best."""
 
-    base: Checkpoint
-    tokenizers: tuple[Any, Any]
-    transfer: Transfer
-    old_tokens: given.Side
-    new_tokens: given.Side
-    english: tuple[Any, Any]
-    samples: tuple[list[str], list[str]]
+    texts: Texts
     tokens: int
     length: int
     batch: int
-    rate: float
+    rates: tuple[float, ...]
 
 
-_made: dict[Any, tuple[Any, ...]] = {}
+@dataclass
+class Way:
+    """How a training went: looks at bits per byte, and what it cost."""
 
+    course: list[float] = field(default_factory=list)
+    tokens: int = 0
+    flops: float = 0.0
+    memory: int = 0
+    kept: bool = True
 
-def prepared(
-    scale: str, data: SetPath | None, model: str | None, *, more: int, base_tokens: int, size: str,
-    size_vocabulary: int, length: int, base_rate: float, korean: float, given_old: str,
-) -> tuple[Any, ...]:  # fmt: skip
-    """(fields of `Inputs` up to `samples`, sources, models), made once for all seeds."""
-    key = (scale, data and data.digest, model, more, base_tokens, size, size_vocabulary, length,
-           base_rate, korean, given_old)  # fmt: skip
-    if key in _made:
-        return _made[key]
-    _made.clear()
-    models: tuple[ModelSource, ...] = ()
-    sources: tuple[Any, ...] = ()
-    if scale == "smoke":
-        from tilth.zoo import tiny
-        from tilth.zoo.micro import docstrings
-
-        base, tokenizer, _ = tiny("causal")
-        old = [text[:600] for _, text in docstrings()[:60]]
-        new = [f"영화가 정말 좋다 {n * n}" for n in range(300)]
-    else:
-        place = data if data is not None else find_set(KOREAN)
-        new = given.texts_of(place, CHARACTERS)[:REVIEWS]
-        novels = given.open_text(given_old, NOVELS)
-        old = given.texts_of(novels, CHARACTERS)
-        sources = (*novels.sources, *place.sources)
-        if model is not None:
-            base, tokenizer, source = given.given_model(model)
-            models = (source,)
-        else:
-            tokenizer = bpe.train(old, size_vocabulary)
-            base = build(size, vocabulary=tokenizer.get_vocab_size(), context=length, seed=0)
-            # The English models of the paper have seen some text of the new language too: a part
-            # that the arms do not see stands for it.
-            seen = len(new) // 4
-            few, new = new[:seen], new[seen:]
-            mixed = given.side(old, tokenizer, "old").train
-            extra = given.side(few, tokenizer, "new").train
-            rows = int(korean * mixed.total_tokens / max(1, extra.total_tokens) * len(extra))
-            _train_base(base, mixed, extra, min(rows, len(extra)), base_tokens, length, base_rate)
-    wider = extend(tokenizer, new[len(new) // 10 :], more)
-    found = transfer(tokenizer, wider)
-    sides = tuple(given.side(new, one, "new") for one in (tokenizer, wider))
-    english = tuple(given.side(old, one, "old").test for one in (tokenizer, wider))
-    if found.new_size == found.old_size:
-        raise DataError("the text holds no frequent pair that the vocabulary lacks")
-    fields = (untie(Checkpoint.of(base)), (tokenizer, wider), found, *sides, english,
-              (old[:20], new[:20]))  # fmt: skip
-    _made[key] = (fields, sources, models)
-    return _made[key]
-
-
-def _train_base(
-    base: Any, mixed: Any, extra: Any, rows: int, tokens: int, length: int, rate: float
-) -> None:
-    from tilth.tokens.documents import TokenDocuments
-
-    some = extra.select(range(rows))
-    both = TokenDocuments(
-        [*mixed.ids, *some.ids], [*mixed.tokens, *some.tokens], mixed.vocabulary, mixed.end,
-        [*mixed.sizes, *some.sizes],
-    )  # fmt: skip
-    fit(base, Causal(length=length), both, tokens=tokens, batch_tokens=2048, learning_rate=rate)
+    @property
+    def area(self) -> float:
+        """The mean of the looks, in order of tokens, each for the stretch around it."""
+        weights = np.ones(len(self.course))
+        weights[[0, -1]] = 0.5
+        return float(np.average(self.course, weights=weights))
 
 
 def arm(
@@ -125,50 +72,54 @@ def arm(
 ) -> Callable[[Inputs, int], Measured]:
     """An arm: how rows are made; `method` empty keeps the old vocabulary."""
 
+    def start(inputs: Inputs, seed: int) -> Any:
+        if not method:
+            return inputs.texts.base.model()
+        return vocabulary(
+            inputs.texts.base, transfer=inputs.texts.transfer, method=method, head=head, seed=seed
+        ).model()
+
     def measure(inputs: Inputs, seed: int) -> Measured:
-        side, made = inputs.new_tokens, inputs.base
-        if method:
-            made = vocabulary(made, transfer=inputs.transfer, method=method, head=head, seed=seed)
-        else:
-            side = inputs.old_tokens
-        model = made.model()
-        course = [_glance(model, side, inputs)]
+        texts, new = inputs.texts, bool(method)
+        model, side = start(inputs, seed), texts.sides[new]
+
+        def area(rate: float) -> float:
+            tried = start(inputs, TUNING_SEED)
+            return trained(inputs, tried, texts.tuning[new], TUNING_SEED, rate, staged).area
+
+        key = (method, head, staged, inputs.tokens, inputs.length, inputs.batch)
+        rate = texts.chosen.rate(key, inputs.rates, area)
         at_start = _scored(model, side.test, inputs.length)
-        stages = STAGES if staged else (("all", 1.0, ()),)
-        spent, flops, memory, kept = 0, 0.0, 0, True
-        for name, share, patterns in stages:
-            before = Checkpoint.of(model)
-            tokens = round(inputs.tokens * share / inputs.batch) * inputs.batch
-            history, trained = _stage(inputs, model, side, name, patterns, tokens, seed, course)
-            spent += history.plan["tokens"]
-            flops += history.plan["flops"]
-            held = sum(p.numel() for p in model.parameters())
-            memory = max(memory, 4 * held + 12 * trained)
-            if patterns:
-                kept = kept and _frozen_stayed(before, Checkpoint.of(model), patterns)
-        # In order of tokens, each glance standing for the stretch around it.
-        weights = np.ones(len(course))
-        weights[[0, -1]] = 0.5
-        english = inputs.english[1 if method else 0]
+        parameters = sum(p.numel() for p in model.parameters())
+        way = trained(inputs, model, side, seed, rate, staged)
         return Measured(
             {
                 START: at_start,
-                AREA: float(np.average(course, weights=weights)),
+                AREA: way.area,
                 END: _scored(model, side.test, inputs.length),
-                OLD: _scored(model, english, inputs.length),
-                MEMORY: float(memory),
+                OLD: _scored(model, texts.english[new], inputs.length),
+                MEMORY: float(way.memory),
+                "learning rate": rate,
             },
-            tokens=spent, flops=flops, products={"kept": kept, "trained": Checkpoint.of(model)},
+            tokens=way.tokens, flops=way.flops, parameters=parameters,
+            products={"kept": way.kept, "trained": Checkpoint.of(model)},
         )  # fmt: skip
 
     return measure
 
 
-# Name, share of the tokens, what trains. The last one trains changes of low rank.
-STAGES = (
-    ("tables", 1 / 3, TABLES), ("odd", 1 / 6, ("odd",)), ("even", 1 / 6, ("even",)),
-    ("low rank", 1 / 3, ()),
-)  # fmt: skip
+def trained(
+    inputs: Inputs, model: Any, side: Side, seed: int, rate: float, staged: bool = False
+) -> Way:
+    """Train `model` on a side, all of it or in stages, with looks at the side on the way."""
+    way = Way([_glance(model, side, inputs.length)])
+    for name, share, patterns in STAGES if staged else (("all", 1.0, ()),):
+        before = Checkpoint.of(model)
+        tokens = round(inputs.tokens * share / inputs.batch) * inputs.batch
+        _stage(inputs, model, side, name, patterns, tokens, seed, rate, way)
+        if patterns:
+            way.kept = way.kept and _frozen_stayed(before, Checkpoint.of(model), patterns)
+    return way
 
 
 def _patterns(patterns: tuple[str, ...], model: Any) -> list[str]:
@@ -182,15 +133,15 @@ def _patterns(patterns: tuple[str, ...], model: Any) -> list[str]:
 
 
 def _stage(
-    inputs: Inputs, model: Any, side: given.Side, name: str, patterns: tuple[str, ...],
-    tokens: int, seed: int, course: list[float],
-) -> tuple[Any, int]:  # fmt: skip
+    inputs: Inputs, model: Any, side: Side, name: str, patterns: tuple[str, ...], tokens: int,
+    seed: int, rate: float, way: Way,
+) -> None:  # fmt: skip
     steps = tokens // inputs.batch
     every = max(1, round(inputs.tokens / inputs.batch / GLANCES))
 
     def on_step(point: Any) -> None:
         if point.step % every == 0 or point.step == steps:
-            course.append(_glance(model, side, inputs))
+            way.course.append(_glance(model, side, inputs.length))
 
     policy = None
     if patterns:
@@ -198,35 +149,30 @@ def _stage(
         policy = Policy([PolicyRule("*", trainable=False), *rules])
     if name == "low rank":
         add_lora(model, rank=RANK, seed=seed)
-    named = list(model.named_parameters())
-    if policy is not None:
-        trained = sum(p.numel() for n, p in named if policy.rule_for([n]).trainable)  # type: ignore[union-attr]
-    else:
-        trained = sum(p.numel() for _, p in named if p.requires_grad)
     history = fit(
         model, Causal(length=inputs.length), side.train, tokens=tokens, batch_tokens=inputs.batch,
-        learning_rate=inputs.rate, seed=seed, policy=policy, on_step=on_step, minimum_steps=1,
+        learning_rate=rate, seed=seed, policy=policy, on_step=on_step, minimum_steps=1,
     )  # fmt: skip
+    plan = history.plan
+    way.tokens += plan["tokens"]
+    way.flops += plan["flops"]
+    # Of what trains a gradient and two moments are held beside the weight.
+    way.memory = max(way.memory, 4 * plan["parameters"] + 12 * plan["trainable_parameters"])
     if name == "low rank":
         merge_lora(model)
-    return history, trained
 
 
-def _glance(model: Any, side: given.Side, inputs: Inputs) -> float:
-    return float(bits_per_byte(model, side.glance, inputs.length)["bits_per_byte"])
+def _glance(model: Any, side: Side, length: int) -> float:
+    return float(bits_per_byte(model, side.glance, length)["bits_per_byte"])
 
 
-def _scored(model: Any, documents: Any, length: int) -> Ratio:
+def _scored(model: Any, documents: Any, length: int) -> Any:
     """Bits and bytes of every third held-out document."""
-    some = documents.select(range(0, len(documents), 3))
-    found = bits_per_byte(model, some, length)["per_document"]
-    return Ratio(np.array(found["bits"]), np.array(found["bytes"], dtype=float))
+    return bits_ratio(model, documents, length, documents=range(0, len(documents), 3))
 
 
 def _frozen_stayed(before: Checkpoint, after: Checkpoint, patterns: tuple[str, ...]) -> bool:
     """Whether all that a stage does not train is as it was, bit for bit."""
-    import fnmatch
-
     live = _patterns(patterns, before.model())
     return all(
         equal_bits(tensor, after.tensors[name])
@@ -237,17 +183,21 @@ def _frozen_stayed(before: Checkpoint, after: Checkpoint, patterns: tuple[str, .
 
 def checked(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Invariant]:
     """Exact properties of the vocabulary and of the stages."""
-    old, new = inputs.tokenizers
-    fresh = set(inputs.transfer.fresh.tolist())
-    texts = [text for some in inputs.samples for text in some]
+    old, new = inputs.texts.tokenizers
+    fresh = set(inputs.texts.transfer.fresh.tolist())
+    texts = [text for some in inputs.texts.samples for text in some]
     same = all(
         a == b or fresh & set(b) for a, b in zip(bpe.encode(old, texts), bpe.encode(new, texts))
     )
     yield Invariant("a text without new tokens is cut as before", same)
     back = all(bpe.decode(new, ids) == text for ids, text in zip(bpe.encode(new, texts), texts))
     yield Invariant("decode after encode gives the text", back)
-    done = operate("vocabulary", inputs.base, transfer=inputs.transfer)
+    done = operate("vocabulary", inputs.texts.base, transfer=inputs.texts.transfer)
     name = "shared rows are bit-equal, old logits within 1e-5"
     yield Invariant(name, not done.kept.broken and done.promise.function)
     kept = measured["staged"].products["kept"]
     yield Invariant("what a stage freezes is bit-equal after it", kept)
+    seen = {text for side in inputs.texts.sides for text in map(bytes, side.train.tokens)}
+    seen |= {text for side in inputs.texts.tuning for text in map(bytes, side.test.tokens)}
+    tested = {text for side in inputs.texts.sides for text in map(bytes, side.test.tokens)}
+    yield Invariant("no tested text is among those trained or tuned on", not seen & tested)
