@@ -6,7 +6,15 @@ import pytest
 import torch
 
 from tilth.models.surgery.widen import widen
-from tilth.systems._growth_arms import _new, corner, reach, stacked
+from tilth.systems._growth_arms import (
+    Inputs,
+    _new,
+    corner,
+    prepared,
+    reach,
+    stacked,
+    with_scratch,
+)
 from tilth.testing.architectures import checkpoint
 
 
@@ -45,3 +53,16 @@ def test_baselines_have_the_shape_of_the_target(name):
         for block in range(3):
             part = copied[first][:32, 64 * block : 64 * block + 32]
             assert torch.equal(part, small.tensors[first][:, 32 * block : 32 * block + 32])
+
+
+def test_all_arms_train_at_the_rate_that_suits_scratch():
+    small, _, text, tuning, chosen, *_ = prepared(
+        "smoke", None, None, width=64, layers=1, small_tokens=2560, vocabulary=300, length=32,
+        batch=256, rate=5e-3,
+    )  # fmt: skip
+    inputs = Inputs(small, small, text, 2 * small.config.hidden_size, 2560, 32, 256)
+    made = with_scratch(inputs, tuning, chosen, (1e-6, 5e-3), 0)
+    # Hardly anything is learned at the lower rate.
+    assert made.rate == 5e-3 and len(made.scratch) > 2
+    assert with_scratch(inputs, tuning, chosen, (1e-6,), 0).rate == 1e-6
+    assert not set(tuning.test.ids) & set(text.train.ids)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from tilth.data.sets import SetPath, find_set
-from tilth.evaluation.bits import bits_per_byte
-from tilth.evaluation.card import Invariant, Measured, ModelSource, Ratio
+from tilth.evaluation.bits import bits_per_byte, bits_ratio
+from tilth.evaluation.card import Invariant, Measured, ModelSource
 from tilth.models.axes import layouts, shape_of
 from tilth.models.checkpoint import Checkpoint
 from tilth.models.decoder import inner_width
@@ -22,6 +20,7 @@ from tilth.models.surgery.run import operate
 from tilth.models.surgery.widen import widen
 from tilth.objectives.causal import Causal
 from tilth.systems import _continued_texts as given
+from tilth.systems._rates import TUNING_SEED, Chosen, set_aside
 from tilth.tokens import bpe
 from tilth.training.loop import fit
 
@@ -43,9 +42,9 @@ class Inputs:
     tokens: int
     length: int
     batch: int
-    rate: float
-    scratch: list[tuple[float, float]]
-    ended: dict[str, Any]
+    rate: float = 0.0
+    scratch: list[tuple[float, float]] = field(default_factory=list)
+    ended: dict[str, Any] = field(default_factory=dict)
 
 
 _made: dict[Any, tuple[Any, ...]] = {}
@@ -55,13 +54,15 @@ def prepared(
     scale: str, data: SetPath | None, model: str | None, *, width: int, layers: int,
     small_tokens: int, vocabulary: int, length: int, batch: int, rate: float,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """(small, shallow, text, sources, models), made once for all seeds."""
-    key = (scale, data and data.digest, model, width, layers, small_tokens, vocabulary, length)
+    """(small, shallow, text, `Side` and choice of rates, sources, models), once for all seeds."""
+    key = (scale, data and data.digest, model, width, layers, small_tokens, vocabulary, length,
+           batch, rate)  # fmt: skip
     if key in _made:
         return _made[key]
     _made.clear()
     models: tuple[ModelSource, ...] = ()
     sources: tuple[Any, ...] = ()
+    tokenizer = None
     if scale == "smoke":
         small, text, _ = given.smoke()
     else:
@@ -72,15 +73,18 @@ def prepared(
             small, tokenizer, source = given.given_model(model)
             models = (source,)
         else:
-            tokenizer = bpe.train(texts, vocabulary)
+            held_out = max(1, round(given.HELD_OUT * len(texts)))
+            tokenizer = bpe.train(texts[held_out:], vocabulary)
         text = given.side(texts, tokenizer, "text")
-        if model is None:
-            small = llama(width // 2, layers, tokenizer.get_vocab_size(), length)
-            _train(small, text, small_tokens, length, batch, rate)
+    text, tuning = set_aside(text)
+    if scale != "smoke" and model is None:
+        small = llama(width // 2, layers, tokenizer.get_vocab_size(), length)
+        _train(small, text, small_tokens, length, batch, rate)
     grown = widen(Checkpoint.of(small), width=2 * small.config.hidden_size)
     shallow = _new(from_layers(grown, [0]), seed=1).model()
     _train(shallow, text, small_tokens, length, batch, rate)
-    _made[key] = (Checkpoint.of(small), Checkpoint.of(shallow), text, sources, models)
+    _made[key] = (Checkpoint.of(small), Checkpoint.of(shallow), text, tuning, Chosen(), sources,
+                  models)  # fmt: skip
     return _made[key]
 
 
@@ -166,13 +170,28 @@ def course(inputs: Inputs, made: Checkpoint, seed: int) -> tuple[list[tuple[floa
         model, inputs.text, inputs.tokens, inputs.length, inputs.batch, inputs.rate, seed,
         on_step=on_step,
     )  # fmt: skip
-    scored = bits_per_byte(model, inputs.text.test, inputs.length)["per_document"]
-    end = Ratio(np.array(scored["bits"]), np.array(scored["bytes"], dtype=float))
+    end = bits_ratio(model, inputs.text.test, inputs.length)
     return found, {"history": history, "end": end}
 
 
 def _glance(model: Any, inputs: Inputs) -> float:
-    return float(bits_per_byte(model, inputs.text.glance, inputs.length)["bits_per_byte"])
+    found = bits_per_byte(model, inputs.text.glance, inputs.length, stride=inputs.length)
+    return float(found["bits_per_byte"])
+
+
+def with_scratch(
+    inputs: Inputs, tuning: given.Side, chosen: Chosen, rates: tuple[float, ...], seed: int
+) -> Inputs:
+    """The inputs with the rate that suits the new model best, and the course of that model."""
+
+    def ends(rate: float) -> float:
+        tried = replace(inputs, text=tuning, rate=rate)
+        return course(tried, target(tried, TUNING_SEED), TUNING_SEED)[0][-1][1]
+
+    key = (inputs.tokens, inputs.length, inputs.batch, inputs.width)
+    inputs = replace(inputs, rate=chosen.rate(key, rates, ends))
+    way, ended = course(inputs, target(inputs, seed), seed)
+    return replace(inputs, scratch=way, ended=ended)
 
 
 def reach(way: list[tuple[float, float]], goal: float) -> float:
@@ -196,8 +215,12 @@ def arm(make: Callable[[Inputs, int], Checkpoint] | None) -> Callable[[Inputs, i
             way, ended = course(inputs, make(inputs, seed), seed)
         plan = ended["history"].plan
         return Measured(
-            {REACH: reach(way, inputs.scratch[-1][1]), START: way[0][1], END: ended["end"]},
-            tokens=plan["tokens"], flops=plan["flops"], products={"course": way},
+            {
+                REACH: reach(way, inputs.scratch[-1][1]), START: way[0][1], END: ended["end"],
+                "learning rate": inputs.rate,
+            },
+            tokens=plan["tokens"], flops=plan["flops"],
+            parameters=plan["trainable_parameters"], products={"course": way},
         )  # fmt: skip
 
     return measure
@@ -219,6 +242,9 @@ def checked(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Invari
     )
     again = logit_difference(done.checkpoint, widen(inputs.small, width=inputs.width, seed=1))
     yield Invariant("the same seed gives the same large model", again == 0)
+    tested = set(map(bytes, inputs.text.test.tokens))
+    apart = not tested & set(map(bytes, inputs.text.train.tokens))
+    yield Invariant("no tested text is trained on", apart)
     yield Invariant(
         "a course reaches its own end at 1 at the latest", reach([(0, 2), (1, 1)], 1) == 1
     )

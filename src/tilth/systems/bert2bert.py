@@ -13,7 +13,6 @@ and depth stays, on English novels.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from tilth.evaluation.card import Card, Claim, Invariant, Measured, Prepared
@@ -25,12 +24,12 @@ from tilth.systems._growth_arms import (
     arm,
     checked,
     corner,
-    course,
     grown,
     prepared,
     stacked,
-    target,
+    with_scratch,
 )
+from tilth.systems._rates import parse_rates
 
 CARD = Card(
     slug="bert2bert",
@@ -44,7 +43,7 @@ CARD = Card(
     modules=(
         "tilth.models.axes", "tilth.models.checkpoint", "tilth.models.surgery.layers",
         "tilth.models.surgery.maps", "tilth.models.surgery.widen",
-        "tilth.systems._continued_texts", "tilth.systems._growth_arms",
+        "tilth.systems._continued_texts", "tilth.systems._growth_arms", "tilth.systems._rates",
     ),
     data_kind="corpus",
     model_kind="causal",
@@ -54,7 +53,9 @@ CARD = Card(
     when_not="Its tokenizer or text is another than yours, or the large model will be trained so "
     "long that its beginning does not matter.",
     not_covered="The paper's second part (stages that train sub-models of few layers); growth of "
-    "depth, which surgery offers; masked models in this comparison; sizes beyond micro.",
+    "depth, which surgery offers; masked models in this comparison; sizes beyond micro; the chance "
+    "of another small model. All arms train at the rate that suits the new model best, of three, "
+    "on text that no arm reads: a grown model might do better at a rate of its own.",
 )  # fmt: skip
 
 # Margins and the primary claim were set before the first run at scale small.
@@ -76,24 +77,27 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 368_640,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 393_216,
     small_tokens: int = 614_400, width: int = 64, layers: int = 3, vocabulary: int = 512,
-    length: int = 128, rate: float = 5e-3, batch_tokens: int = 2048,
+    length: int = 128, rate: float = 5e-3, rates: str = "0.0025,0.005,0.01",
+    batch_tokens: int = 2048,
 ) -> Prepared:  # fmt: skip
-    """`tokens` of each arm; `width` and `layers` of the large model, which with --model is twice
-    as wide as that."""
-    batch = batch_tokens
+    """`tokens` of each arm, `rates` from which the new model takes the best, for all arms.
+
+    `small_tokens` and `rate` of the small model; `width` and `layers` of the large model, which
+    with --model is twice as wide as that.
+    """
+    batch, tried = batch_tokens, parse_rates(rates)
     if scale == "smoke":
-        tokens, small_tokens, length, batch = 10 * 256, 10 * 256, 32, 256
-    small, shallow, text, sources, models = prepared(
+        tokens, small_tokens, length, batch, tried = 10 * 256, 10 * 256, 32, 256, (rate,)
+    small, shallow, text, tuning, chosen, sources, models = prepared(
         scale, data, model, width=width, layers=layers, small_tokens=small_tokens,
         vocabulary=vocabulary, length=length, batch=batch, rate=rate,
     )  # fmt: skip
-    inputs = Inputs(
-        small, shallow, text, 2 * small.config.hidden_size, tokens, length, batch, rate, [], {}
-    )
-    way, ended = course(inputs, target(inputs, seed), seed)
-    return Prepared(replace(inputs, scratch=way, ended=ended), data=sources, models=models)
+    width = 2 * small.config.hidden_size
+    inputs = Inputs(small, shallow, text, width, tokens, length, batch)
+    inputs = with_scratch(inputs, tuning, chosen, tried, seed)
+    return Prepared(inputs, data=sources, models=models)
 
 
 ARMS = {
