@@ -51,8 +51,8 @@ def test_layers_are_left_out(folder, tmp_path, capsys):
     small = transformers.AutoModelForMaskedLM.from_pretrained(out)
     whole = load_model(folder / "model", "masked")
     assert small.config.num_hidden_layers == 1
-    for ours, theirs in zip(small.bert.encoder.layer[0].parameters(),
-                            whole.bert.encoder.layer[0].parameters()):  # fmt: skip
+    for ours, theirs in zip(small.model.layers[0].parameters(),
+                            whole.model.layers[0].parameters()):  # fmt: skip
         assert torch.equal(ours, theirs)
     assert (tmp_path / "out" / "tokenizer.json").is_file()
 
@@ -62,7 +62,7 @@ def test_weights_become_zero(folder, tmp_path, capsys):
     words = [str(folder / "model"), "-o", out, "--level", "0.75"]
     assert run(["compress", "sparse", *words]) == 0
     assert "not zero" in capsys.readouterr().out
-    matrix = load_model(out, "masked").bert.encoder.layer[0].intermediate.dense.weight
+    matrix = load_model(out, "masked").model.layers[0].mlp.Wi.weight
     assert (matrix == 0).float().mean() == 0.75
 
 

@@ -12,6 +12,7 @@ from tilth.errors import DataError, UsageError
 from tilth.evaluation import task_metrics as metrics
 from tilth.evaluation.entities import Counts, Entity, count, entities, entity_f1, total
 from tilth.evaluation.tasks import TaskModel, evaluate, fine_tune, gold_of
+from tilth.models.heads import dropout_settings
 from tilth.store.manifest import read_manifest
 from tilth.training.policy import Policy, PolicyRule
 from tilth.zoo import tiny
@@ -114,7 +115,7 @@ def test_a_folder_a_decoder_and_a_policy(tmp_path):
 def test_the_seed_counts_and_nothing_else():
     body, tokenizer, _ = tiny("masked")
     task = made("classify", 16)
-    options = {**OPTIONS, "epochs": 6, "settings": {"hidden_dropout_prob": 0.1}}
+    options = {**OPTIONS, "epochs": 6, "settings": dropout_settings(body.config, 0.1)}
     found = [
         fine_tune(body, task, tokenizer=tokenizer, seed=seed, **options).logits(task)
         for seed in (1, 1, 2)

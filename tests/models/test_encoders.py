@@ -58,7 +58,7 @@ def test_tiny_models_are_made_once_and_fit_their_text():
     from tilth import zoo
     from tilth.tokens.bpe import END, MASK, PAD
 
-    for kind, name in (("causal", "LlamaForCausalLM"), ("masked", "BertForMaskedLM"),
+    for kind, name in (("causal", "LlamaForCausalLM"), ("masked", "ModernBertForMaskedLM"),
                        ("electra", "ElectraForPreTraining")):  # fmt: skip
         model, tokenizer, documents = zoo.tiny(kind)
         assert zoo.tiny(kind)[0] is model and type(model).__name__ == name

@@ -29,7 +29,7 @@ def made(name, **settings):
     [
         ("Bert", "masked"), ("Roberta", "masked"), ("Electra", "masked"), ("Llama", "causal"),
         ("Mistral", "causal"), ("Qwen2", "causal"), ("Qwen3", "causal"), ("Olmo2", "causal"),
-        ("Longformer", "masked"), ("Mixtral", "causal"),
+        ("Longformer", "masked"), ("ModernBert", "masked"), ("Mixtral", "causal"),
     ],
 )  # fmt: skip
 def test_a_folder_of_transformers_comes_in_and_goes_out_with_equal_logits(name, kind, tmp_path):
@@ -52,8 +52,9 @@ def test_a_folder_of_transformers_comes_in_and_goes_out_with_equal_logits(name, 
     assert tree(tmp_path / "ours") == tree(tmp_path / "again")
 
 
-def test_heads_are_new_and_only_heads(tmp_path):
-    folders.save_model(made("Bert"), tmp_path)
+@pytest.mark.parametrize("name", ["Bert", "ModernBert"])
+def test_heads_are_new_and_only_heads(name, tmp_path):
+    folders.save_model(made(name), tmp_path)
     for kind, shape in (("classify", (2, 3)), ("tag", (2, 5, 3)), ("choose", (1, 2))):
         ids = torch.ones((1, 2, 5) if kind == "choose" else (2, 5), dtype=torch.int64) * 7
         one, same, other = (

@@ -131,8 +131,9 @@ def test_rows_without_segments_and_the_plain_model_afterwards():
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_activations_that_are_recomputed_do_not_leak_between_segments():
-    model = made("llama").train()
+@pytest.mark.parametrize("name", ["llama", "modernbert, local"])
+def test_activations_that_are_recomputed_do_not_leak_between_segments(name):
+    model = made(name).train()
     ids, segments = rows([[7, 4], [3, 8]])
     real = (segments >= 0)[..., None]
     plain = gradients(model, (forward(model, ids, segments) * real).square().sum())

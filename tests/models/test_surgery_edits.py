@@ -19,7 +19,7 @@ from tilth.models.surgery.sparse import (
 from tilth.testing.architectures import NAMES, checkpoint
 
 
-@pytest.mark.parametrize("name", [*NAMES, "bert-classifier"])
+@pytest.mark.parametrize("name", [*NAMES, "bert-classifier", "modernbert-classifier"])
 def test_the_top_layer_is_drawn_anew(name):
     old = checkpoint(name)
     done = operate("reinitialise", old, layers=1, seed=3).checkpoint
@@ -45,7 +45,7 @@ def test_rows_become_longer(name, method):
     ids = torch.full((1, 64), 7)
     with torch.inference_mode():
         assert torch.isfinite(done.checkpoint.model()(input_ids=ids).logits).all()
-    learned = name not in ("llama", "mistral", "qwen2", "qwen3", "olmo2")
+    learned = name not in ("modernbert", "llama", "mistral", "qwen2", "qwen3", "olmo2")
     assert done.promise.function == (method != "interpolate" or not learned)
     shorter = operate("positions", done.checkpoint, length=20)
     assert shorter.checkpoint.config.max_position_embeddings == 20 + extra
@@ -65,13 +65,25 @@ def test_the_base_of_rotary_positions(name):
     assert operate("rope-base", old, base=10000).promise.identical
     with pytest.raises(DataError, match="GPT2LMHeadModel has no rotary"):
         operate("rope-base", checkpoint("gpt2"), base=1e6)
+    # One base for its global layers, another for its local ones.
+    with pytest.raises(DataError, match="ModernBertForMaskedLM has no rotary positions of one"):
+        operate("rope-base", checkpoint("modernbert"), base=1e6)
 
 
 def test_windows():
     for name in ("mistral", "qwen2", "qwen3", "longformer"):
         done = operate("window", checkpoint(name), size=4 if name == "longformer" else 2)
         assert done.kept.logit_difference > 1e-5, name
-    with pytest.raises(DataError, match="BertForMaskedLM has no windows"):
+    for name in ("modernbert", "modernbert-plain"):
+        old = checkpoint(name)
+        done = operate("window", old, size=2)
+        assert done.kept.logit_difference > 1e-5, name
+        # As wide as the rows, a window hides nothing.
+        wide = operate("window", old, size=80)
+        assert wide.kept.logit_difference < (1e-9 if name == "modernbert-plain" else 1), name
+    with pytest.raises(UsageError, match=r"a ModernBertForMaskedLM has even ones, at least 2"):
+        operate("window", checkpoint("modernbert"), size=3)
+    with pytest.raises(DataError, match="a BertForMaskedLM has no windows"):
         operate("window", checkpoint("bert"), size=2)
     with pytest.raises(UsageError, match="even"):
         operate("window", checkpoint("longformer"), size=3)

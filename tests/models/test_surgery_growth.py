@@ -27,7 +27,9 @@ def test_doubling_keeps_the_function(name):
     assert done.checkpoint.model().num_parameters() > 2 * small.model().num_parameters()
 
 
-@pytest.mark.parametrize("name", ["bert", "electra", "electra-wide", "gpt2", "llama", "roberta"])
+@pytest.mark.parametrize(
+    "name", ["bert", "electra", "electra-wide", "gpt2", "llama", "modernbert", "roberta"]
+)
 def test_a_tied_head_can_become_one_of_its_own(name):
     small = checkpoint(name)
     done = operate("widen", small, width=64, head="untie")
@@ -58,7 +60,7 @@ def test_a_random_map_of_the_stream_is_no_promise():
     assert "norms" in done.promise.because
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "olmo2"])
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "modernbert", "olmo2"])
 def test_aki_takes_new_units_from_the_layer_above(name):
     small = checkpoint(name)
     done = operate("widen", small, width=64, method="AKI", seed=4)
@@ -70,7 +72,7 @@ def test_aki_takes_new_units_from_the_layer_above(name):
         matrix = tensor.dim() == 2
         assert same == (n in last or not matrix) or not matrix, n
     # The first copies are the layer's own.
-    ends = ("up_proj.weight", "intermediate.dense.weight", "c_fc.weight")
+    ends = ("up_proj.weight", "intermediate.dense.weight", "c_fc.weight", "mlp.Wi.weight")
     up = next(n for n in small.tensors if n.endswith(ends))
     mine, theirs = done.checkpoint.tensors[up], plain.tensors[up]
     if name == "gpt2":
@@ -79,7 +81,7 @@ def test_aki_takes_new_units_from_the_layer_above(name):
 
 
 def test_neutral_parameters_change_nothing():
-    for name in ("gpt2", "llama", "qwen2", "electra"):
+    for name in ("gpt2", "llama", "qwen2", "electra", "modernbert"):
         assert operate("widen", checkpoint(name)).promise.identical
         assert operate("deepen", checkpoint(name), layers=2).promise.identical
         assert operate("truncate", checkpoint(name), layers=2).promise.identical
@@ -104,7 +106,9 @@ def test_sizes_that_cannot_be_are_refused():
         widen(checkpoint("llama"), method="best")
 
 
-@pytest.mark.parametrize("name", ["gpt2", "llama", "mistral", "qwen2", "qwen3", "olmo2"])
+@pytest.mark.parametrize(
+    "name", ["modernbert", "gpt2", "llama", "mistral", "qwen2", "qwen3", "olmo2"]
+)
 @pytest.mark.parametrize("layers", [3, 5])
 def test_silent_layers_keep_the_function(name, layers):
     done = operate("deepen", checkpoint(name), layers=layers, method="identity")
@@ -121,13 +125,34 @@ def test_silent_layers_keep_the_function(name, layers):
 def test_stacks_and_cuts(name):
     small = checkpoint(name)
     deep = operate("deepen", small, layers=5).checkpoint
+    # A ModernBert begins with its own first layer.
+    first = [0] if name == "modernbert" else []
     for new, old in enumerate([0, 1, 0, 1, 1]):
-        one, other = truncate(deep, layers=[new]), truncate(small, layers=[old])
+        one, other = truncate(deep, layers=[*first, new]), truncate(small, layers=[*first, old])
         assert logit_difference(one, other) == 0
     assert operate("truncate", deep, layers=2).checkpoint.digest == small.digest
     spread = operate("deepen", small, layers=4, method="interleave").checkpoint
     assert truncate(spread, layers=[0, 2]).digest == small.digest
     assert truncate(spread, layers=2, keep="spread").digest == small.digest
+
+
+def test_the_first_layer_of_a_modernbert_has_no_norm_and_stays_the_first():
+    small = checkpoint("modernbert")
+    deep = operate("deepen", small, layers=4, method="interleave").checkpoint
+    kinds = ["full_attention", "full_attention", "sliding_attention", "sliding_attention"]
+    assert deep.config.layer_types == kinds
+    given = small.tensors["model.embeddings.norm.weight"]
+    assert equal_bits(deep.tensors["model.layers.1.attn_norm.weight"], given)
+    assert "model.layers.0.attn_norm.weight" not in deep.tensors
+    for layers in ([1], [1, 0]):
+        with pytest.raises(UsageError, match="cannot be the first of a ModernBertForMaskedLM"):
+            truncate(small, layers=layers)
+    with pytest.raises(UsageError, match="layers that begin with 0"):
+        truncate(small, layers=1, keep="top")
+    base = truncate(checkpoint("modernbert-base"), layers=[0, 0])
+    assert equal_bits(
+        base.tensors["layers.1.attn_norm.weight"], base.tensors["embeddings.norm.weight"]
+    )
 
 
 def test_what_cannot_be_deepened_says_so():

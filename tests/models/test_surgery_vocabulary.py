@@ -21,6 +21,7 @@ TABLES = {
     "gpt2": ("transformer.wte.weight",),
     "llama-untied": ("model.embed_tokens.weight", "lm_head.weight"),
     "bert": ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias"),
+    "modernbert": ("model.embeddings.tok_embeddings.weight", "decoder.bias"),
     "electra": ("electra.embeddings.word_embeddings.weight", "generator_lm_head.bias"),
 }
 

@@ -1,5 +1,6 @@
 """What is said before a training: operations, minutes, precision. And steps without targets."""
 
+import copy
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadMode
 
 from tilth.errors import UsageError
 from tilth.models.decoder import count_parameters
+from tilth.models.encoders import build_shape
 from tilth.objectives.batch import Loss
 from tilth.objectives.causal import Causal
 from tilth.testing.objectives import tiny_model
@@ -52,6 +54,19 @@ def test_operations_of_other_architectures():
     block = 4 * 32 * 32 + 2 * 32 * 64
     head = 32 * 32 + 50 * 32
     assert flops_per_token(bert, 10, training=False) == 2 * (2 * block + head) + 2 * 4 * 32 * 10
+
+
+def test_operations_of_local_layers_are_those_of_the_keys_they_see():
+    every = build_shape(32, 3, vocabulary=50, context=64, kind="modernbert")
+    config = copy.deepcopy(every.config)
+    config.local_attention = 8
+    config.layer_types = ["full_attention", "sliding_attention", "sliding_attention"]
+    local = type(every)(config)
+    found = [flops_by_module(model, 40, training=False)["attention"] for model in (every, local)]
+    assert found == [3 * 4 * 32 * 40, 4 * 32 * 40 + 2 * 4 * 32 * 9]
+    assert flops_by_module(local, 5, training=False)["attention"] == 3 * 4 * 32 * 5
+    seen = flops_by_module(local, 40, training=False, window=6)["attention"]
+    assert seen == 4 * 32 * 13 + 2 * 4 * 32 * 9
 
 
 def test_the_estimate_runs_a_little_and_changes_nothing(counting):

@@ -94,7 +94,7 @@ def test_the_gate_of_a_masked_model_counts_what_it_names(monkeypatch):
     frequent = int(np.bincount(rows[rows != 0]).argmax())
     biased = copy.deepcopy(model)
     with torch.no_grad():
-        biased.cls.predictions.bias[frequent] = 1e4
+        biased.decoder.bias[frequent] = 1e4
     found = gate.above_the_most_frequent(
         biased, documents, length=32, mask=2, least_ratio=1, seed=0
     )

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from tilth.build import output
 from tilth.build.train_settings import digest_of
 from tilth.build.tune_settings import (
-    DROPOUTS,
     EPOCHS,
     LEAST_STEPS,
     LENGTH,
@@ -159,7 +158,7 @@ def _task_parts(
     from tilth.evaluation.tasks import HEADS, objective_for
     from tilth.lookup import load
     from tilth.models.folder import load_model
-    from tilth.models.heads import with_head
+    from tilth.models.heads import dropout_settings, with_head
     from tilth.objectives import TASK_OBJECTIVES
     from tilth.objectives.tasks_rows import task_documents
     from tilth.training.plan import context_of
@@ -182,9 +181,9 @@ def _task_parts(
         options |= {"width": body.config.hidden_size, "seed": seed}
     pad = body.config.pad_token_id
     objective = objective_for(train, tokenizer, folder=base, pad=pad, **options)
-    dropout = {name: made["dropout"] for name in DROPOUTS if hasattr(body.config, name)}
+    dropout = dropout_settings(body.config, made["dropout"])
     if "dropout" in given and not dropout:
-        raise UsageError(f"a {body.config.model_type} has no {DROPOUTS[0]}: dropout has no effect",
+        raise UsageError(f"a {body.config.model_type} has none: dropout has no effect",
                          where="--set")  # fmt: skip
     model = with_head(
         body, HEADS[train.kind], objective.labels, pad=objective.parameters()["pad"], seed=seed,

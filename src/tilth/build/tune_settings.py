@@ -46,7 +46,6 @@ SIGNS = {
 }
 # What a split to measure on is called; the first that is there, else any other beside `train`.
 MEASURED_ON = ("test", "dev", "devel", "validation", "valid", "val")
-DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 LENGTH = 128
 # Few data need more epochs: too few steps make fine-tuning unstable (Mosbach et al., 2021).
 EPOCHS, MOST_EPOCHS, LEAST_STEPS = 3.0, 20.0, 200

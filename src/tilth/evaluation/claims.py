@@ -246,7 +246,9 @@ def _bootstrap(
         stream = 0 if paired else number
         levels = _level(_resampled(arm, stream), relative)
         means.append(np.take_along_axis(levels, _seed_draws(len(arm), stream), 1).mean(axis=1))
-    drawn = direction * (means[0] - means[1])
+    with np.errstate(invalid="ignore"):
+        # Where draws of both arms are 0 their factor is no number; it is met on the next line.
+        drawn = direction * (means[0] - means[1])
     if not np.isfinite(drawn).all():
         return -math.inf, math.inf
     tail = _expanded_tail(min(len(top) for arm in arms for top, _ in arm))

@@ -191,9 +191,10 @@ def fine_tune(
 
     `batch` is examples a step, `epochs` how often each is seen. `options` are those of the
     objective (`length=128`; `segment`, `pieces` of a bag), `settings` of the model's configuration
-    (`hidden_dropout_prob=0.1`), `training` more arguments of `fit`; a `policy` may be made from the
-    model with its head, as `functools.partial(freeze_lower, layers=2)`. The head, the order and the
-    dropout follow `seed`. Raises UsageError for a kind without a head and for too few steps.
+    (`models.heads.dropout_settings` names those of dropout), `training` more arguments of `fit`; a
+    `policy` may be made from the model with its head, as `functools.partial(freeze_lower,
+    layers=2)`. The head, the order and the dropout follow `seed`. Raises UsageError for a kind
+    without a head and for too few steps.
     """
     if task.kind not in HEADS:
         raise UsageError(f"a {task.kind} task has no head to fine-tune", where=task.name)

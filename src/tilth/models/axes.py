@@ -4,9 +4,10 @@
 
     residual   the stream that layers read and add to      embedding  the table's width (Electra)
     heads      query heads, each of `head_dim` numbers     kv_heads   key and value heads, likewise
-    qkv        queries, keys, values side by side (GPT-2)  head_dim   one head's numbers
-    ffn        the inner width of a feed-forward part      vocab      tokens
-    position   places in a row      type  token types      label      what a head tells apart
+    qkv        queries, keys, values side by side          head_dim   one head's numbers
+    ffn        the inner width of a feed-forward part      gated      what is gated, then its gates
+    vocab      tokens               position  places in a row
+    type       token types          label     what a head tells apart
 
 `layouts` says besides which dimension a tensor sums over (its input) and which layer it lies in.
 So a surgery is written once for all architectures. Those without a map here are refused by name,
@@ -137,6 +138,28 @@ _GPT2_BASE = {
 }
 
 
+# The first layer has no `attn_norm`: what it reads comes from the norm of the embedding.
+_MODERN_BASE = {
+    "embeddings.tok_embeddings.weight": "vocab residual",
+    **_parts(
+        {
+            "embeddings.norm": _NORM,
+            "layers.*.attn_norm": _NORM,
+            "layers.*.attn.Wqkv": _linear("qkv", "residual"),
+            "layers.*.attn.Wo": _linear("residual", "heads"),
+            "layers.*.mlp_norm": _NORM,
+            "layers.*.mlp.Wi": _linear("gated", "residual"),
+            "layers.*.mlp.Wo": _linear("residual", "ffn"),
+            "final_norm": _NORM,
+        }
+    ),
+}
+_MODERN_HEADS = {
+    **_parts({"head.dense": _linear("residual", "residual"), "head.norm": _NORM}),
+    **_parts({"decoder": _linear("vocab", "residual"), "classifier": _linear("label", "residual")}),
+}
+
+
 @dataclass(frozen=True)
 class Family:
     """Architectures that share tensor names.
@@ -145,7 +168,8 @@ class Family:
     layer's number. `last_norm`: the norm right before the language model's head, whose gain can
     take a factor that a tied head cannot. `output_norms`: norms on what a layer adds, so that a
     layer is silenced there; without them the projections of `outputs` are. `pre_norm`: the stream
-    itself passes no norm between layers.
+    itself passes no norm between layers. `first_norm`: (a layer's norm that the first layer lacks,
+    the norm outside the stack that takes its place), or None.
     """
 
     prefix: str
@@ -155,6 +179,7 @@ class Family:
     last_norm: str
     outputs: tuple[str, ...]
     pre_norm: bool
+    first_norm: tuple[str, str] | None = None
 
 
 _ENCODER_OUTPUTS = ("attention.output.dense", "output.dense")
@@ -179,6 +204,10 @@ FAMILIES: dict[str, Family] = {
     "roberta": _encoder("roberta", _ROBERTA_HEADS, "lm_head.layer_norm"),
     "electra": _encoder("electra", _ELECTRA_HEADS, "generator_predictions.LayerNorm"),
     "longformer": _encoder("longformer", _ROBERTA_HEADS, "lm_head.layer_norm"),
+    "modernbert": Family(
+        "model", "layers", _MODERN_BASE, _MODERN_HEADS, "head.norm", ("attn.Wo", "mlp.Wo"), True,
+        ("attn_norm", "embeddings.norm"),
+    ),
     "gpt2": Family(
         "transformer", "h", _GPT2_BASE, {"lm_head.weight": "vocab <residual", **_CLASSIFIERS},
         "transformer.ln_f", ("attn.c_proj", "mlp.c_proj"), True,
@@ -224,6 +253,7 @@ class Shape:
             "heads": self.heads * self.head_dim,
             "kv_heads": self.kv_heads * self.head_dim,
             "qkv": 3 * self.heads * self.head_dim,
+            "gated": 2 * self.ffn,
         }
         return sizes.get(axis, getattr(self, axis, None))
 

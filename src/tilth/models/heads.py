@@ -1,8 +1,9 @@
 """Heads of tasks on models in memory: those of `transformers`, and one for sets of texts.
 
 `with_head` puts a new head on a trained body, as `folder.load_model(FOLDER, KIND)` does for a
-folder; what is saved loads in `transformers`. `bag_head` and `pool` are for labels of sets (see
-`objectives.bag`), which `transformers` has not.
+folder; what is saved loads in `transformers`. (ModernBert's task heads have a layer of the masked
+model's shape and name: from a folder it comes along, here it is new like the rest.) `bag_head` and
+`pool` are for labels of sets (see `objectives.bag`), which `transformers` has not.
 """
 
 from __future__ import annotations
@@ -23,6 +24,20 @@ KINDS = {
     "choose": "AutoModelForMultipleChoice",
     "encoder": "AutoModel",
 }
+
+# What architectures call their dropout: Bert's kind, and ModernBert.
+DROPOUTS = (
+    ("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    ("embedding_dropout", "mlp_dropout", "attention_dropout", "classifier_dropout"),
+)
+
+
+def dropout_settings(config: Any, share: float) -> dict[str, float]:
+    """Settings that drop a share everywhere in an encoder; none where it has no dropout."""
+    for names in DROPOUTS:
+        if all(hasattr(config, name) for name in names):
+            return dict.fromkeys(names, share)
+    return {}
 
 
 def with_head(

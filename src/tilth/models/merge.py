@@ -33,7 +33,7 @@ LINEAGE = "merge.json"
 # Settings that must be equal: the function needs them, and the tensors' sizes do not show them.
 FIXED = (
     "model_type", "architectures", "tie_word_embeddings", "hidden_act", "num_attention_heads",
-    "num_key_value_heads", "rope_parameters",
+    "num_key_value_heads", "rope_parameters", "layer_types", "local_attention",
 )  # fmt: skip
 
 

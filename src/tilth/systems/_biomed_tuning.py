@@ -16,6 +16,7 @@ from tilth.errors import DataError
 from tilth.evaluation.card import ModelSource
 from tilth.evaluation.tasks import TaskModel, evaluate, fine_tune
 from tilth.models.checkpoint import Checkpoint
+from tilth.models.heads import dropout_settings
 from tilth.models.surgery.reinitialise import reinitialise
 from tilth.store.digest import digest
 from tilth.training.fine_tuning import freeze_lower
@@ -65,7 +66,7 @@ def tuned(
     return fine_tune(
         base, task, tokenizer=tokenizer, epochs=setting.epochs, batch=setting.batch,
         learning_rate=rate, seed=seed, policy=policy, length=setting.length,
-        settings={"hidden_dropout_prob": setting.dropout},
+        settings=dropout_settings(base.config, setting.dropout),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tilth.errors import DataError
 from tilth.evaluation.card import Invariant, Measured, ModelSource
 from tilth.evaluation.tasks import HEADS, TaskModel, evaluate, objective_for
 from tilth.models.checkpoint import Checkpoint
-from tilth.models.heads import with_head
+from tilth.models.heads import dropout_settings, with_head
 from tilth.models.surgery.layers import truncate
 from tilth.objectives.batch import Draws
 from tilth.objectives.distil import SoftLabels, divergence_sum
@@ -122,8 +122,7 @@ def learned(
         else:
             objective = teacher.objective
         # A student of a teacher sees each text about once: nothing to keep it from.
-        known = teacher is None and hasattr(body.config, "hidden_dropout_prob")
-        dropout = {"hidden_dropout_prob": setting.dropout} if known else {}
+        dropout = {} if teacher is not None else dropout_settings(body.config, setting.dropout)
         padded = objective.parameters()["pad"]
         model = with_head(
             body, HEADS["classify"], objective.labels, pad=padded, seed=seed, **dropout

@@ -15,6 +15,16 @@ GPT2 = {
     "vocab_size": 60, "n_embd": WIDTH, "n_layer": 2, "n_head": 4, "n_positions": 40, "n_inner": 48,
     "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
+# Biases everywhere, so that none is forgotten; layers 0 and 3, 6 ... are global, others local.
+MODERN = {
+    **SIZES, "local_attention": 8, "norm_bias": True, "attention_bias": True, "mlp_bias": True,
+    "classifier_bias": True, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "cls_token_id": 1, "sep_token_id": 2,
+}  # fmt: skip
+PLAIN = {
+    **MODERN, "norm_bias": False, "attention_bias": False, "mlp_bias": False,
+    "classifier_bias": False, "global_attn_every_n_layers": 1,
+}  # fmt: skip
 
 # name -> (configuration, class, settings)
 MODELS = {
@@ -29,6 +39,15 @@ MODELS = {
     "electra": ("ElectraConfig", "ElectraForMaskedLM", NARROW),
     "electra-wide": ("ElectraConfig", "ElectraForMaskedLM", {**SIZES, "embedding_size": WIDTH}),
     "electra-discriminator": ("ElectraConfig", "ElectraForPreTraining", NARROW),
+    "modernbert": ("ModernBertConfig", "ModernBertForMaskedLM", MODERN),
+    "modernbert-plain": ("ModernBertConfig", "ModernBertForMaskedLM", PLAIN),
+    "modernbert-untied": (
+        "ModernBertConfig", "ModernBertForMaskedLM", {**PLAIN, "tie_word_embeddings": False},
+    ),
+    "modernbert-classifier": ("ModernBertConfig", "ModernBertForSequenceClassification", MODERN),
+    "modernbert-tagger": ("ModernBertConfig", "ModernBertForTokenClassification", PLAIN),
+    "modernbert-chooser": ("ModernBertConfig", "ModernBertForMultipleChoice", PLAIN),
+    "modernbert-base": ("ModernBertConfig", "ModernBertModel", PLAIN),
     "gpt2": ("GPT2Config", "GPT2LMHeadModel", GPT2),
     "gpt2-untied": ("GPT2Config", "GPT2LMHeadModel", {**GPT2, "tie_word_embeddings": False}),
     "llama": ("LlamaConfig", "LlamaForCausalLM", {**GROUPED, "tie_word_embeddings": True}),
@@ -41,8 +60,8 @@ MODELS = {
 }  # fmt: skip
 # One of each architecture.
 NAMES = (
-    "bert", "roberta", "electra", "longformer", "gpt2", "llama", "mistral", "qwen2", "qwen3",
-    "olmo2",
+    "bert", "roberta", "electra", "longformer", "modernbert", "gpt2", "llama", "mistral", "qwen2",
+    "qwen3", "olmo2",
 )  # fmt: skip
 
 

@@ -5,10 +5,10 @@ and 2 for its own gradient, the last only where it trains (Kaplan et al., 2020, 
 An embedding is a look-up and costs nothing; an output head costs its whole matrix, tied or not.
 Attention over rows of n tokens costs 4 n d a layer forward, half of that where it is causal; where
 there is a window, of the model or of the objective, 4 d for each key that a position can see. Twice
-as much again backward. Entries that a mask keeps at 0
-are not counted: that is what a sparse kernel would do, not what dense hardware does. Left out:
-norms, activations, softmax, the optimiser. Not covered: a module that is called several times a
-token, and heads that look at one position only (they are counted at each).
+as much again backward. Entries that a mask keeps at 0 are not counted: that is what a sparse kernel
+would do, not what dense hardware does. Left out: norms, activations, softmax, the optimiser. Not
+covered: a module that is called several times a token, and heads that look at one position only
+(they are counted at each).
 """
 
 from __future__ import annotations
@@ -67,9 +67,15 @@ def _attention(model: torch.nn.Module, length: int, window: int | None) -> float
     seen = 0.5 * length if causal else float(length)
     if window is not None:
         seen = min(seen, window + 1.0 if causal else 2.0 * window + 1.0)
-    # Theirs counts the position itself.
-    seen = min(seen, getattr(config, "sliding_window", None) or seen)
-    return 4.0 * config.num_hidden_layers * heads * head * seen
+    layers = config.num_hidden_layers
+    size = getattr(config, "sliding_window", None)
+    if not size:
+        return 4.0 * layers * heads * head * seen
+    # Theirs counts the position itself; where all look both ways, it is one side's.
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
+    local = kinds.count("sliding_attention")
+    near = min(seen, size if causal else 2.0 * size + 1.0)
+    return 4.0 * heads * head * (local * near + (layers - local) * seen)
 
 
 def flops_per_token(

@@ -33,8 +33,8 @@ KINDS = ("causal", "masked", "electra")
 def tiny(kind: str = "causal") -> tuple[PreTrainedModel, Tokenizer, TokenDocuments]:
     """(model, tokenizer, documents): 400 tokens (END, PAD, MASK are 0, 1, 2), width 32, 2 layers.
 
-    `causal` is a Llama, `masked` a Bert, `electra` a discriminator. Made once a process and shared:
-    take a `copy.deepcopy` of what you train.
+    `causal` is a Llama, `masked` a ModernBert, `electra` a discriminator. Made once a process and
+    shared: take a `copy.deepcopy` of what you train.
     """
     from tilth.models.decoder import HEAD
     from tilth.models.encoders import build_shape
@@ -49,7 +49,7 @@ def tiny(kind: str = "causal") -> tuple[PreTrainedModel, Tokenizer, TokenDocumen
         return build(size, vocabulary=VOCABULARY, context=CONTEXT), tokenizer, documents
     model = build_shape(
         HEAD, 2, vocabulary=VOCABULARY, context=CONTEXT, pad=1,
-        kind="bert" if kind == "masked" else kind,
+        kind="modernbert" if kind == "masked" else kind,
     )  # fmt: skip
     return model, tokenizer, documents
 

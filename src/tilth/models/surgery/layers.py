@@ -9,6 +9,10 @@ refused.
 
 `truncate` keeps some layers, by default the lowest (as in Well-Read Students' and DistilBERT's
 initialisations): every tensor that stays is bit-equal.
+
+ModernBert's first layer reads the normed embedding and has no norm before its attention. Where a
+copy of it stands higher, it gets that norm's gain there; another layer is never put first, because
+there is no place for its norm.
 """
 
 from __future__ import annotations
@@ -95,8 +99,18 @@ def _fewer(checkpoint: Checkpoint, layers: int | Sequence[int], keep: str) -> li
 
 
 def from_layers(checkpoint: Checkpoint, sources: Sequence[int]) -> Checkpoint:
-    """The stack in which layer n is a copy of layer `sources[n]`; all else is as it was."""
+    """The stack in which layer n is a copy of layer `sources[n]`; all else is as it was.
+
+    Raises UsageError where the first layer lacks a part that its source has (ModernBert).
+    """
     config = checkpoint.config
+    first_norm = family_of(config).first_norm
+    if first_norm and sources[0]:
+        raise UsageError(
+            f"layer {sources[0]} cannot be the first of a {checkpoint.architecture}: the first one "
+            f"has no {first_norm[0]}",
+            hint="layers that begin with 0",
+        )
     by_layer: dict[int, dict[str, Tensor]] = {}
     made: dict[str, Tensor] = {}
     for name, tensor in checkpoint.tensors.items():
@@ -108,12 +122,26 @@ def from_layers(checkpoint: Checkpoint, sources: Sequence[int]) -> Checkpoint:
     for number, source in enumerate(sources):
         for name, tensor in by_layer[source].items():
             made[renamed(name, source, number)] = tensor.clone()
+        if first_norm and number and not source:
+            made |= _norm_of_first(checkpoint, number)
     settings: dict[str, Any] = {"num_hidden_layers": len(sources)}
     for name in PER_LAYER:
         value = getattr(config, name, None)
         if isinstance(value, (list, tuple)) and len(value) == config.num_hidden_layers:
             settings[name] = [value[source] for source in sources]
     return checkpoint.with_(made, **settings)
+
+
+def _norm_of_first(checkpoint: Checkpoint, number: int) -> dict[str, Tensor]:
+    """For layer `number`, a copy of the first: the norm that stands before the first one."""
+    family = family_of(checkpoint.config)
+    own, outside = family.first_norm  # type: ignore[misc]
+    made = {}
+    for name, tensor in checkpoint.tensors.items():
+        prefix, found, part = name.partition(f"{outside}.")
+        if found and prefix in ("", f"{family.prefix}."):
+            made[f"{prefix}{family.stack}.{number}.{own}.{part}"] = tensor.clone()
+    return made
 
 
 def renamed(name: str, old: int, new: int) -> str:

@@ -11,12 +11,14 @@ frequency", as in Qwen2.5's 10,000 -> 1,000,000) slows the rotation for longer c
 stay bit-equal, the function changes until the model is trained on.
 
 `window` sets how many places a layer looks at, for architectures that have windows: Mistral,
-Qwen 2 and 3 (causal windows) and Longformer (even, both sides together). Weights stay bit-equal.
+Qwen 2 and 3 (causal windows), Longformer and ModernBert (even, both sides together; of ModernBert
+the layers that are local, or all where none is). Weights stay bit-equal.
 """
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from tilth.errors import DataError, UsageError
 from tilth.models.axes import family_of, layouts
@@ -125,10 +127,10 @@ def window(checkpoint: Checkpoint, *, size: int) -> Checkpoint:
     """
     family_of(checkpoint.config, checkpoint.architecture)
     kind, layers = checkpoint.config.model_type, checkpoint.config.num_hidden_layers
-    if size < 1 or (kind == "longformer" and (size % 2 or size < 4)):
-        raise UsageError(
-            f"a window of {size} places is none", hint="Longformer's are even, at least 4"
-        )
+    least = {"longformer": 4, "modernbert": 2}.get(kind, 1)
+    if size < least or (least > 1 and size % 2):
+        even = f"a {checkpoint.architecture} has even ones, at least {least}" if least > 1 else ""
+        raise UsageError(f"a window of {size} places is none", hint=even)
     if kind == "longformer":
         return checkpoint.with_(attention_window=[size] * layers)
     if kind == "mistral":
@@ -138,8 +140,23 @@ def window(checkpoint: Checkpoint, *, size: int) -> Checkpoint:
             sliding_window=size, use_sliding_window=True, max_window_layers=0,
             layer_types=["sliding_attention"] * layers,
         )  # fmt: skip
+    if kind == "modernbert":
+        return checkpoint.with_(local_attention=size, **_local(checkpoint))
     raise DataError(f"a {checkpoint.architecture} has no windows",
-                    hint="known: longformer, mistral, qwen2, qwen3")  # fmt: skip
+                    hint="known: longformer, mistral, modernbert, qwen2, qwen3")  # fmt: skip
+
+
+def _local(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Settings that make all layers local where none is; they keep the base they turn with."""
+    config = checkpoint.config
+    if "sliding_attention" in config.layer_types:
+        return {}
+    turning = copy.deepcopy(config.rope_parameters)
+    turning["sliding_attention"] = copy.deepcopy(turning["full_attention"])
+    return {
+        "layer_types": ["sliding_attention"] * config.num_hidden_layers,
+        "rope_parameters": turning,
+    }
 
 
 def promise_window(checkpoint: Checkpoint, *, size: int) -> Promise:

@@ -131,6 +131,7 @@ def _plan(
         "kv_heads": group.each(old.head_dim),
         "qkv": one.then(one, span).then(one, 2 * span),
         "ffn": inner,
+        "gated": inner.then(inner, old.ffn),
     }
     # A table as wide as the stream has its axis; a narrower one (Electra) stays as it is.
     new = replace(
