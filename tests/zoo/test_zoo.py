@@ -29,8 +29,8 @@ def small(monkeypatch, tmp_path):
         "sources": ("docs",), "tokenizer": ("docs",), "tokens": 8_000, "size": "40k",
         "vocabulary": 400, "context": 32, "batch_tokens": 512,
     }  # fmt: skip
-    for name, kind in (("gpt-small", "gpt-books"), ("bert-small", "bert-general")):
-        size = {"size": "45k"} if kind == "bert-general" else {}
+    for name, kind in (("gpt-small", "gpt-books"), ("encoder-small", "encoder-general")):
+        size = {"size": "45k"} if kind == "encoder-general" else {}
         monkeypatch.setitem(ZOO, name, replace(ZOO[kind], **{**settings, **size}))
 
 

@@ -58,7 +58,7 @@ def opened(folder: str | None) -> tuple[Any, Any, ModelSource, tuple[Source, ...
     from tilth.models.folder import load_model, load_tokenizer
 
     if folder is None:
-        built = zoo.model("bert-bio")
+        built = zoo.model("encoder-bio")
         source = ModelSource(built.name, built.digest, built.gate)
         model = load_model(built.folder, "masked", dtype="float32")
         return model, load_tokenizer(built.folder), source, tuple(built.sources)

@@ -114,7 +114,7 @@ def medical(sentences: int, test: int, setting: Setting, candidates: tuple) -> t
     from tilth import zoo
     from tilth.models.folder import load_model, load_tokenizer
 
-    built = zoo.model("bert-bio")
+    built = zoo.model("encoder-bio")
     task = open_set("bio_ner_ncbi")
     assert isinstance(task, Task)
     base, tokenizer = (

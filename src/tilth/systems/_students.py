@@ -197,7 +197,7 @@ def base_and_text(
     from tilth.models.folder import load_model, load_tokenizer
 
     if model is None:
-        built = zoo.model("bert-general")
+        built = zoo.model("encoder-general")
         source = ModelSource(built.name, built.digest, built.gate)
         folder: Any = built.folder
     else:
@@ -205,7 +205,7 @@ def base_and_text(
         source = ModelSource("--model", Checkpoint.load(model).digest)
     base, tokenizer = load_model(folder, "masked", dtype="float32"), load_tokenizer(folder)
     if model is None and not texts:
-        return base, tokenizer, zoo.tokens("bert-general"), (), (source,)
+        return base, tokenizer, zoo.tokens("encoder-general"), (), (source,)
     place: Any = open_data(texts, "corpus") if texts else open_set("books_en")
     found = [(document.id, document.text) for document in place.documents()]
     data = TokenDocuments.of([i for i, _ in found], [text for _, text in found], tokenizer)

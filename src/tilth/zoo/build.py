@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tilth.tokens.documents import TokenDocuments
     from tilth.zoo.text import Text
 
-VERSION = 1
+VERSION = 2
 SEED = 0
 THREADS = 2
 
@@ -197,8 +197,9 @@ def _fresh(made_by: Recipe, vocabulary: int) -> Any:
             made_by.size, vocabulary=vocabulary, context=made_by.context, seed=SEED
         )
     return encoders.build_encoder(
-        made_by.size, vocabulary=vocabulary, context=made_by.context, pad=1, seed=SEED
-    )
+        made_by.size, vocabulary=vocabulary, context=made_by.context, kind=made_by.encoder, pad=1,
+        seed=SEED,
+    )  # fmt: skip
 
 
 def _objective(made_by: Recipe) -> Objective:
