@@ -14,7 +14,7 @@ SETTINGS = {
     "bert2bert": {"tokens": 1280, "small_tokens": 1280, "rates": "0.005"},
     "finance-merge": {"tokens": 1280},
     "redwhale": {"tokens": 1536, "more": 12, "rates": "0.003"},
-    "spdf": {"tokens": 1280, "tuning": 1280},
+    "spdf": {"tokens": 1280, "tuning": 1280, "rates": "0.005", "tuning_rates": "0.003"},
 }
 
 

@@ -43,8 +43,20 @@ def test_items_of_one_subject_lie_on_one_side():
     rows.append(("Long | is | " + "x" * 300, "Too long."))
     rows.append(("A | b | c\n" * 4, "Too many."))
     task = type("Task", (), {"table": Table(rows)})
-    learned, test = tasks.triples(task)
-    assert len(learned) + len(test) == 60 and len(test) == 9
-    subjects = [{prompt.split(" | ")[0] for prompt, _ in side} for side in (learned, test)]
-    assert not subjects[0] & subjects[1]
-    assert test[0][0].startswith("Thing ") and test[0][1].startswith("It is ")
+    sides = tasks.triples(task)
+    assert list(map(len, sides)) == [42, 9, 9]
+    subjects = [{prompt.split(" | ")[0] for prompt, _ in side} for side in sides]
+    assert len(set.union(*subjects)) == sum(map(len, subjects))
+    prompt, text = sides[2][0]
+    assert prompt.startswith("Thing ") and text.startswith("It is ")
+
+
+def test_pairs_longer_than_a_row_are_left_out_and_counted():
+    from tilth.systems import _continued_texts, _sparse_texts
+    from tilth.zoo import tiny
+
+    _, novels, _ = _continued_texts.smoke()
+    parts = [("a\n", "b"), ("a\n", "word " * 90)], [("c\n", "d")], [("e\n", "f" * 400)]
+    made = _sparse_texts._fitting(tiny("causal")[1], novels, parts, 64, None)
+    assert made.learned == [("a\n", "b")] and made.tried == [("c\n", "d")]
+    assert made.tests == [] and made.left_out == 2

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilth.data.sets import open_set
-from tilth.errors import DataError
-from tilth.evaluation.card import Invariant, Measured, ModelSource, Ratio
+from tilth.evaluation.bits import bits_per_byte
+from tilth.evaluation.card import Invariant, Measured, Ratio
 from tilth.models.checkpoint import Checkpoint
 from tilth.models.decoder import build
 from tilth.models.surgery.promise import logits_of
@@ -23,104 +22,93 @@ from tilth.models.surgery.sparse import (
 )
 from tilth.objectives.causal import Causal
 from tilth.objectives.instruct import Instruct
-from tilth.systems import _continued_texts as given
 from tilth.systems import _sparse_tasks as tasks
 from tilth.systems._greedy import continued, conversations
-from tilth.tokens import bpe
+from tilth.systems._rates import TUNING_SEED
+from tilth.systems._sparse_texts import Pairs, Texts
+from tilth.training.history import History
 from tilth.training.loop import fit
 from tilth.training.policy import Policy, PolicyRule
 
 BITS = "bits per byte of held-out texts, given their triples"
 SLOTS = "slot error rate on held-out restaurants"
 FLOPS = "operations a token of pre-training"
-NOVELS, CHARACTERS = "books_en", 60_000
-MOST_TOKENS = 90
+LEFT_OUT = "items left out, longer than a row"
+MOST_TOKENS = 70
+
+
+class Start(NamedTuple):
+    """A pre-trained checkpoint, its masks, and what it cost: tokens, operations a token."""
+
+    made: Checkpoint
+    masks: Mapping[str, Any]
+    tokens: int
+    each: float
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`novels`: what is pre-trained on. `learned`, `tests`: pairs of the real task; `start`: a
-    model that is trained already (`--model`), None: models are trained from new weights."""
+    """`sizes`: of the models, and of the small dense one; `rates`: to choose from, of
+    pre-training and of fine-tuning; `seen`: what this seed has pre-trained."""
 
-    tokenizer: Any
-    novels: given.Side
-    learned: list[tuple[str, str]]
-    tests: list[tuple[str, str]]
+    texts: Texts
     meanings: list[tasks.Meaning]
+    restaurants: int
     sizes: tuple[str, str]
     tokens: int
     tuning: int
     length: int
     batch: int
-    rates: tuple[float, float]
-    start: Checkpoint | None
-    seen: dict[Any, Any]
+    rates: tuple[tuple[float, ...], tuple[float, ...]]
+    seen: dict[Any, Start]
 
-
-_made: dict[Any, tuple[Any, ...]] = {}
-
-
-def prepared(
-    scale: str, data: Any, model: str | None, vocabulary: int, text: str
-) -> tuple[Any, ...]:
-    """(tokenizer, novels, learned, tests, start, sources, models), made once for all seeds."""
-    key = (scale, data and tuple(data.sources), model, vocabulary, text)
-    if key in _made:
-        return _made[key]
-    _made.clear()
-    start, sources = None, ()
-    models: tuple[ModelSource, ...] = ()
-    if scale == "smoke":
-        from tilth.zoo import tiny
-
-        _, novels, _ = given.smoke()
-        tokenizer = tiny("causal")[1]
-        learned, tests = tasks.restaurants(30, 1), tasks.restaurants(6, 2)
-    else:
-        task = data if data is not None else open_set("kg_webnlg")
-        place = given.open_text(text, NOVELS)
-        sources = (*place.sources, *task.sources)
-        learned, tests = tasks.triples(task)
-        if len(tests) < 8:
-            raise DataError(f"{len(learned) + len(tests)} short items are too few to learn from")
-        texts = given.texts_of(place, CHARACTERS)
-        if model is not None:
-            found, tokenizer, source = given.given_model(model)
-            start, models = Checkpoint.of(found), (source,)
-        else:
-            both = [text for pair in learned * 5 for text in pair]
-            tokenizer = bpe.train([*texts, *both], vocabulary)
-        novels = given.side(texts, tokenizer, "novels")
-    _made[key] = (tokenizer, novels, learned, tests, start, sources, models)
-    return _made[key]
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What the choice of a rate depends on, besides the texts and the arm."""
+        return self.restaurants, self.sizes, self.tokens, self.tuning, self.batch
 
 
 def new(inputs: Inputs, seed: int, small: bool = False) -> Checkpoint:
     """New weights, or the model that was given."""
-    if inputs.start is not None and not small:
-        return inputs.start
-    vocabulary, size = inputs.tokenizer.get_vocab_size(), inputs.sizes[small]
+    if inputs.texts.start is not None and not small:
+        return inputs.texts.start
+    vocabulary, size = inputs.texts.tokenizer.get_vocab_size(), inputs.sizes[small]
     return Checkpoint.of(build(size, vocabulary=vocabulary, context=inputs.length, seed=seed))
 
 
-def trained_masks(inputs: Inputs, level: float, seed: int, small: bool = False) -> tuple[Any, ...]:
-    """(pre-trained checkpoint, masks, tokens, operations a token), once for each seed."""
-    key = (level, small)
-    if key not in inputs.seen:
-        fresh = new(inputs, seed, small)
-        masks = draw_masks(fresh, level=level, seed=seed) if level else {}
-        # Random weights are rescaled; those of a trained model stay what they are.
-        rescale = inputs.start is None
-        start = sparsify(fresh, level=level, seed=seed, rescale=rescale) if level else fresh
-        model = start.model()
-        history = fit(
-            model, Causal(length=inputs.length), inputs.novels.train, tokens=inputs.tokens,
-            batch_tokens=inputs.batch, learning_rate=inputs.rates[0], seed=seed,
-            policy=_policy(masks),
-        )  # fmt: skip
-        each = sparse_flops(fresh, masks, inputs.length)
-        inputs.seen[key] = (Checkpoint.of(model), masks, history.plan["tokens"], each)
-    return inputs.seen[key]
+def started(inputs: Inputs, level: float, seed: int, small: bool = False) -> Start:
+    """Pre-trained at the best rate, once for each seed; arms that begin alike share it."""
+    if (level, small) not in inputs.seen:
+
+        def bits(rate: float) -> float:
+            tuning = inputs.texts.tuning
+            made = pretrained(inputs, level, TUNING_SEED, small, rate, tuning.train).made
+            found = bits_per_byte(made.model(), tuning.test, inputs.length)
+            return float(found["bits_per_byte"])
+
+        key = ("pre-training", level, small, *inputs.key)
+        rate = inputs.texts.chosen.rate(key, inputs.rates[0], bits)
+        data = inputs.texts.novels.train
+        inputs.seen[level, small] = pretrained(inputs, level, seed, small, rate, data)
+    return inputs.seen[level, small]
+
+
+def pretrained(
+    inputs: Inputs, level: float, seed: int, small: bool, rate: float, data: Any
+) -> Start:
+    """New weights with so many zeros, trained on general text under their mask."""
+    fresh = new(inputs, seed, small)
+    masks = draw_masks(fresh, level=level, seed=seed) if level else {}
+    # Random weights are rescaled; those of a trained model stay what they are.
+    rescale = inputs.texts.start is None
+    start = sparsify(fresh, level=level, seed=seed, rescale=rescale) if level else fresh
+    model = start.model()
+    history = fit(
+        model, Causal(length=inputs.length), data, tokens=inputs.tokens,
+        batch_tokens=inputs.batch, learning_rate=rate, seed=seed, policy=_policy(masks),
+    )  # fmt: skip
+    each = sparse_flops(fresh, masks, inputs.length)
+    return Start(Checkpoint.of(model), masks, history.plan["tokens"], each)
 
 
 def _policy(masks: Mapping[str, Any]) -> Policy | None:
@@ -134,42 +122,61 @@ def arm(
 
     def measure(inputs: Inputs, seed: int) -> Measured:
         if scratch:
-            made, masks, spent, each = new(inputs, seed), {}, 0, 0.0
+            start = Start(new(inputs, seed), {}, 0, 0.0)
         else:
-            made, masks, spent, each = trained_masks(inputs, level, seed, small)
-        model = made.model()
-        pairs = [*tasks.restaurants(len(inputs.learned), seed), *inputs.learned]
-        history = fit(
-            model, Instruct(length=inputs.length), conversations(pairs, inputs.tokenizer),
-            tokens=inputs.tuning, batch_tokens=inputs.batch, learning_rate=inputs.rates[1],
-            seed=seed, policy=_policy(masks) if sparse else None,
-        )  # fmt: skip
+            start = started(inputs, level, seed, small)
+        masks = start.masks if sparse else {}
+
+        def bits(rate: float) -> float:
+            model, _ = tuned(inputs, start.made, masks, rate, TUNING_SEED)
+            found = scored(model, inputs, inputs.texts.tried)
+            return float(found.numerators.sum() / found.denominators.sum())
+
+        key = ("tuning", level, sparse, small, scratch, *inputs.key)
+        rate = inputs.texts.chosen.rate(key, inputs.rates[1], bits)
+        model, history = tuned(inputs, start.made, masks, rate, seed)
         said = continued(
-            model, inputs.tokenizer, [tasks.prompt(m) for m in inputs.meanings], MOST_TOKENS
+            model, inputs.texts.tokenizer, [tasks.prompt(m) for m in inputs.meanings], MOST_TOKENS
         )
         metrics = {
-            BITS: scored(model, inputs),
+            BITS: scored(model, inputs, inputs.texts.tests),
             SLOTS: [tasks.slot_errors(m, text) for m, text in zip(inputs.meanings, said)],
-            FLOPS: each,
-        }
-        tokens = spent + history.plan["tokens"]
-        flops = each * spent + history.plan["flops"]
-        return Measured(metrics, tokens=tokens, flops=flops,
-                        products={"before": made, "masks": masks})  # fmt: skip
+            FLOPS: start.each, LEFT_OUT: inputs.texts.left_out, "learning rate": rate,
+        }  # fmt: skip
+        zeros = sum(int((~mask).sum()) for mask in masks.values())
+        return Measured(
+            metrics, tokens=start.tokens + history.plan["tokens"],
+            flops=start.each * start.tokens + history.plan["flops"],
+            parameters=history.plan["parameters"] - zeros,
+            products={"before": start.made, "masks": start.masks},
+        )  # fmt: skip
 
     return measure
 
 
-def scored(model: Any, inputs: Inputs) -> Ratio:
-    """Bits of each held-out answer and its bytes."""
+def tuned(
+    inputs: Inputs, start: Checkpoint, masks: Mapping[str, Any], rate: float, seed: int
+) -> tuple[Any, History]:
+    """Fine-tuned on both tasks at once, zeros of `masks` kept."""
+    pairs = [*tasks.restaurants(inputs.restaurants, seed), *inputs.texts.learned]
+    model = start.model()
+    history = fit(
+        model, Instruct(length=inputs.length), conversations(pairs, inputs.texts.tokenizer),
+        tokens=inputs.tuning, batch_tokens=inputs.batch, learning_rate=rate, seed=seed,
+        policy=_policy(masks),
+    )  # fmt: skip
+    return model, history
+
+
+def scored(model: Any, inputs: Inputs, pairs: Pairs) -> Ratio:
+    """Bits of each answer and its bytes."""
     import torch
 
-    documents = conversations(inputs.tests, inputs.tokenizer)
+    documents = conversations(pairs, inputs.texts.tokenizer)
     model.eval()
     bits = []
     with torch.inference_mode():
         for row, learn in zip(documents.tokens, documents.extra["learn"]):
-            row, learn = row[: inputs.length + 1], learn[: inputs.length + 1]
             ids = torch.from_numpy(row.astype(np.int64))[None]
             logits = model(input_ids=ids[:, :-1], use_cache=False).logits[0].float()
             nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none").numpy()
@@ -206,3 +213,9 @@ def checked(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Invari
     by_hand = 6 * (kept - untied) + 6 * attention
     counted = sparse_flops(made, masks, inputs.length)
     yield Invariant("operations equal the formula by hand", counted == by_hand)
+    texts = inputs.texts
+    known = {pair for pair in [*texts.learned, *texts.tried]}
+    yield Invariant("no tested pair is learned or tuned on", not known & set(texts.tests))
+    asked = {tasks.prompt(one) for one in inputs.meanings}
+    told = {prompt for prompt, _ in tasks.restaurants(inputs.restaurants, 0)}
+    yield Invariant("no tested restaurant is learned", not asked & told)

@@ -66,9 +66,10 @@ def slot_errors(meaning: Meaning, text: str) -> float:
 
 
 def triples(task: Any, held_out: float = 0.15) -> tuple[list[tuple[str, str]], ...]:
-    """(prompt, text) to learn and held out, of a task of kind generate: short ones, first text.
+    """(prompt, text) to learn, to choose rates with and to test: short ones, first text.
 
-    All items whose first line begins with the same subject lie on one side.
+    The task is of kind generate; `held_out` is the share of the second and of the third. All items
+    whose first line begins with the same subject lie on one side.
     """
     found: dict[str, list[tuple[str, str]]] = {}
     for row in task.table.to_pylist():
@@ -78,7 +79,10 @@ def triples(task: Any, held_out: float = 0.15) -> tuple[list[tuple[str, str]], .
             subject = question.split(" | ")[0]
             found.setdefault(subject, []).append((question.replace("_", " ") + "\n", answer))
     subjects = sorted(found, key=digest)
-    test, target = [], held_out * sum(map(len, found.values()))
-    while subjects and len(test) < target:
-        test += found[subjects.pop(0)]
-    return [pair for subject in subjects for pair in found[subject]], test
+    held: list[list[tuple[str, str]]] = [[], []]
+    target = held_out * sum(map(len, found.values()))
+    for part in held:
+        while subjects and len(part) < target:
+            part += found[subjects.pop(0)]
+    test, tried = held
+    return [pair for subject in subjects for pair in found[subject]], tried, test
