@@ -6,7 +6,7 @@ import pytest
 
 from tilth.data.labelled import read_task
 from tilth.data.task import Task, schema
-from tilth.errors import DataError
+from tilth.errors import DataError, UsageError
 from tilth.evaluation.runner import run_system
 from tilth.systems import _biomed_tuning as tuning
 from tilth.systems import biomed_finetuning
@@ -34,6 +34,30 @@ def test_a_sample_follows_its_seed_and_holds_entities():
     assert sum(tags == ["B-X"] for tags in one.table["tags"].to_pylist()) >= 6
     with pytest.raises(DataError, match="200 are asked for"):
         tuning.sample(task, 200, 1)
+
+
+def test_rates_are_chosen_on_groups_that_no_seed_draws_from():
+    rows = [{"id": str(n), "tokens": ["a"], "tags": ["O"], "group": str(n // 3), "split": ""}
+            for n in range(60)]  # fmt: skip
+    task = Task("tag", "made", pa.Table.from_pylist(rows, schema("tag")))
+    aside, pool = tuning.set_aside(task, 20)
+    assert aside.table.num_rows == 21 and pool.table.num_rows == 39
+    sides = [set(side.table["group"].to_pylist()) for side in (aside, pool)]
+    assert not sides[0] & sides[1]
+
+
+def test_half_of_the_layers_are_frozen_by_default_and_never_all(tmp_path):
+    from tilth.models.folder import save_model
+    from tilth.tokens import bpe
+
+    body, tokenizer, _ = tiny("masked")
+    assert tuning.halved(tuning.Setting(layers=0), body).layers == 1
+    bpe.save(tokenizer, tmp_path / "tokens")
+    save_model(body, tmp_path / "model", tmp_path / "tokens")
+    data = read_task(conll(tmp_path / "mine.conll", 80), "tag")
+    with pytest.raises(UsageError, match="2 of 2 layers frozen"):
+        biomed_finetuning.prepare("own", data, str(tmp_path / "model"), 0, sentences=24, layers=2,
+                                  rates="5e-3")  # fmt: skip
 
 
 def test_ones_own_model_and_data(tmp_path):
