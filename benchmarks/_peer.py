@@ -16,6 +16,8 @@ from pathlib import Path
 
 PACKAGES = ["datatrove==0.10.1", "xxhash==3.8.2", "spacy==3.8.18", "regex", "orjson", "tokenizers"]
 MODULES = "datatrove, spacy, xxhash, regex, orjson, tokenizers"
+# Neither side uses the thread pools that numpy's library starts, and whose waiting is CPU time.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 PEER = Path(__file__).with_name("_datatrove.py")
 
 
@@ -54,7 +56,7 @@ def run_child(command: list, job: dict, **environment: str) -> dict:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [*map(str, command), json.dumps(job)],
-        capture_output=True, text=True, env={**os.environ, **environment},
+        capture_output=True, text=True, env={**os.environ, **ONE_THREAD, **environment},
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:

@@ -140,11 +140,13 @@ JOBS = {
 
 def warm_up(job: dict) -> None:
     """Import what the job needs and load the compiled code."""
-    import duckdb  # noqa: F401
-    import pyarrow.json
-    import pyarrow.parquet  # noqa: F401
-    import sqlglot  # noqa: F401
+    import pyarrow.parquet
 
+    if job["job"] != "signatures":
+        import duckdb  # noqa: F401
+        import sqlglot  # noqa: F401
+    if job["job"] in ("rules", "decide", "signatures"):
+        import pyarrow.json  # noqa: F401
     if job["job"] in ("rules", "decide", "pipeline"):
         from tilth.signals.web_rules import warm
 
@@ -160,6 +162,9 @@ def warm_up(job: dict) -> None:
 
 
 def main() -> None:
+    from tilth.cli import collect_seldom
+
+    collect_seldom()  # As each tilth command does.
     job = json.loads(sys.argv[1])
     warm_up(job)
     start = cpu_seconds()

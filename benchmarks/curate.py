@@ -7,8 +7,8 @@ status says only whether everything ran. Without data sets the table says what i
 CPU seconds are user and system time of a process and its children, all threads. Three figures:
 *after imports*, with tokenizer and compiled code loaded; *whole process*, start of the interpreter
 and imports included; *cold*, the same for tilth where nothing is compiled yet (an empty cache).
-Both sides run in one process with one worker; datatrove's interpreter has an environment of its
-own, which is made (venv, pip) where `--peer-python` names none.
+Both sides run in one process with one worker and one thread; datatrove's interpreter has an
+environment of its own, which is made (venv, pip) where `--peer-python` names none.
 
 a. The four rule sets. datatrove: JSONL reader, Gopher repetition, Gopher quality, C4, FineWeb,
    JSONL writer; a document that one filter drops is not looked at by the next, and the text written

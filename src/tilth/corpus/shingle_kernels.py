@@ -56,15 +56,18 @@ LARGEST = np.uint32(0xFFFFFFFF)
 @functools.cache
 def character_table() -> np.ndarray:
     """Kind and lower case of each code point below `TABLE_SIZE`, by this Python's Unicode."""
-    letters = [chr(code) for code in range(min(TABLE_SIZE, sys.maxunicode))]
-    major = np.array([category[0] for category in map(unicodedata.category, letters)])
-    lower = [letter.lower() for letter in letters]
-    folded = [ord(two) if len(two) == 1 else ord(one) for one, two in zip(letters, lower)]
-    kinds = np.select([major == "M", (major == "L") | (major == "N")], [MARK, JOINED], OTHER)
+    letters = list(map(chr, range(min(TABLE_SIZE, sys.maxunicode))))
+    # Whole strings to arrays: every process that compares texts makes this table.
+    categories = "".join(map(unicodedata.category, letters))
+    major = np.frombuffer(categories.encode("ascii"), dtype="S1")[::2]
+    lower = map(str.lower, letters)
+    single = "".join(two if len(two) == 1 else one for one, two in zip(letters, lower))
+    folded = np.frombuffer(single.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    kinds = np.select([major == b"M", (major == b"L") | (major == b"N")], [MARK, JOINED], OTHER)
     for first, last in UNSPACED:
         here = slice(first, last + 1)
-        kinds[here][major[here] == "L"] = ALONE
-    return read_only((kinds << KIND_SHIFT | np.array(folded)).astype(np.uint32))
+        kinds[here][major[here] == b"L"] = ALONE
+    return read_only((kinds << KIND_SHIFT | folded).astype(np.uint32))
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 ID_LENGTH = 32
+# One for all: this is done for every record, and making an encoder takes as long as a small value.
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
 
 
 def digest(*parts: bytes | str | int) -> str:
@@ -22,9 +26,7 @@ def digest(*parts: bytes | str | int) -> str:
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no blanks: equal values give equal text. NaN is refused."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _CANONICAL.encode(value)
 
 
 def digest_value(value: Any) -> str:

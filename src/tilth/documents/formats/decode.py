@@ -19,11 +19,16 @@ MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+_FIRST_OF_MARKS = frozenset(mark[0] for mark, _ in MARKS)
+
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def mark_of(data: bytes) -> tuple[str | None, int]:
     """The encoding that a byte order mark names, and how long the mark is."""
+    # Asked for every record, and few have one.
+    if not data or data[0] not in _FIRST_OF_MARKS:
+        return None, 0
     for mark, encoding in MARKS:
         if data.startswith(mark):
             return encoding, len(mark)
