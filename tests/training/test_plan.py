@@ -10,8 +10,10 @@ from transformers import BertConfig, BertForMaskedLM, GPT2Config, GPT2LMHeadMode
 from tilth.errors import UsageError
 from tilth.models.decoder import count_parameters
 from tilth.models.encoders import build_shape
+from tilth.models.retro import build as build_retro
 from tilth.objectives.batch import Loss
 from tilth.objectives.causal import Causal
+from tilth.objectives.retrieved import Retrieved
 from tilth.testing.objectives import tiny_model
 from tilth.training import precision
 from tilth.training.flops import flops_by_module, flops_per_token
@@ -54,6 +56,25 @@ def test_operations_of_other_architectures():
     block = 4 * 32 * 32 + 2 * 32 * 64
     head = 32 * 32 + 50 * 32
     assert flops_per_token(bert, 10, training=False) == 2 * (2 * block + head) + 2 * 4 * 32 * 10
+
+
+def test_operations_of_retrieval_are_those_of_each_token_of_a_neighbour():
+    model = build_retro("60k", vocabulary=300, context=64, chunk=8, encoder_layers=2)
+    width, chunk, text, near = model.config.hidden_size, 8, 16, 2 * 16
+    objective = Retrieved(length=text, chunk=chunk, most=2, tokens=2 * chunk)
+    square, layers = width * width, len(model.config.retrieval_layers)
+    # A chunk's neighbours: four matrices of attention to themselves, queries and output of that to
+    # the chunk, the inner layers of 4 times the width; keys and values of the chunk once.
+    encoder = near * (6 + 8) * square + chunk * 2 * square
+    # Each of two neighbours' tokens sees 16 of its own and the 8 of the chunk.
+    encoder += near * 2 * width * (16 + chunk)
+    cross = near * 2 * square + chunk * 2 * square + chunk * 2 * width * near
+    by_hand = 2 * (2 * encoder + layers * cross) / chunk
+    decoder = flops_per_token(model.decoder, text, training=False)
+    found = flops_per_token(model, text, objective=objective, training=False)
+    assert found == decoder + by_hand
+    # Without neighbours the decoder works alone.
+    assert flops_per_token(model, text, objective=Causal(length=text), training=False) == decoder
 
 
 def test_operations_of_local_layers_are_those_of_the_keys_they_see():

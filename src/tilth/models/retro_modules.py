@@ -164,6 +164,32 @@ class RetroForCausalLM(PreTrainedModel):
         for layer in self.retrieval.values():
             nn.init.zeros_(layer.attention.output.weight)
 
+    def runs_a_token(self, objective: Any) -> tuple[dict[str, float], float]:
+        """For counting operations: module -> how often it runs for a token of the text, and the
+        operations forward, a token, of queries with keys and values where neighbours take part.
+
+        `objective` gives each chunk `most` neighbours, encoded at full length; without that
+        nothing is encoded.
+        """
+        config, most = self.config, getattr(objective, "most", 0)
+        keys = most * config.longest_neighbour
+        # Neighbours' tokens for each token of the text.
+        often = keys / config.chunk
+        runs = {"encoder": often}
+        for layer in range(config.encoder_layers):
+            # The chunk that asks is read once.
+            runs |= {f"encoder.layers.{layer}.chunk.{name}": min(1.0, often)
+                     for name in ("key", "value")}  # fmt: skip
+        for number in config.retrieval_layers:
+            # A table of scores is looked up; the text asks once a token.
+            runs[f"retrieval.{number}"] = 0.0
+            runs |= {f"retrieval.{number}.attention.{name}": often for name in ("key", "value")}
+            runs |= {f"retrieval.{number}.attention.{name}": min(1.0, often)
+                     for name in ("query", "output")}  # fmt: skip
+        seen = config.encoder_layers * often * (config.longest_neighbour + config.chunk)
+        seen += len(config.retrieval_layers) * keys
+        return runs, 4.0 * config.hidden_size * seen
+
     @property
     def base_model(self) -> nn.Module:
         """What gives the last hidden states."""

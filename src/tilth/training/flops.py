@@ -6,9 +6,10 @@ An embedding is a look-up and costs nothing; an output head costs its whole matr
 Attention over rows of n tokens costs 4 n d a layer forward, half of that where it is causal; where
 there is a window, of the model or of the objective, 4 d for each key that a position can see. Twice
 as much again backward. Entries that a mask keeps at 0 are not counted: that is what a sparse kernel
-would do, not what dense hardware does. Left out: norms, activations, softmax, the optimiser. Not
-covered: a module that is called several times a token, and heads that look at one position only
-(they are counted at each).
+would do, not what dense hardware does. Left out: norms, activations, softmax, the optimiser. A
+model in which modules run more or less often than once for each token of the text says so by
+`runs_a_token(objective)`, see `models.retro_modules`. Not covered: heads that look at one position
+only (they are counted at each).
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ def flops_by_module(
     training: bool = True,
     live: Mapping[str, float] | None = None,
     window: int | None = None,
+    runs: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Operations for one token in rows of `length`, for each module that has a matrix.
 
     `live`: parameter name -> share of its entries that are not masked. `window`: neighbours that a
-    position sees on each side, as in `packed.forward`. `attention` stands for the products of
-    queries, keys and values of all layers.
+    position sees on each side, as in `packed.forward`. `runs`: module name -> how often it and what
+    lies in it run for a token, 1 where nothing is said; the longest name counts. `attention` stands
+    for the products of queries, keys and values of all layers.
     """
     from torch import nn
 
@@ -50,10 +53,17 @@ def flops_by_module(
                 continue
             full = f"{name}.{own}" if name else own
             each = 2 if not training else 6 if parameter.requires_grad else 4
-            share = (live or {}).get(full, 1.0)
+            share = (live or {}).get(full, 1.0) * _runs(name, runs or {})
             found[name] = found.get(name, 0.0) + each * parameter.numel() * share
     attention = _attention(model, length, window) * (3 if training else 1)
     return {**found, "attention": attention} if attention else found
+
+
+def _runs(name: str, runs: Mapping[str, float]) -> float:
+    """How often a module runs for a token: as the nearest module around it that is named."""
+    while name and name not in runs:
+        name = name.rpartition(".")[0]
+    return runs.get(name, 1.0)
 
 
 def _attention(model: torch.nn.Module, length: int, window: int | None) -> float:
@@ -95,7 +105,10 @@ def flops_per_token(
             if name.startswith(prefix)
         }
         window = getattr(objective, "window", None)
-        total += sum(
-            flops_by_module(module, length, training=training, live=inner, window=window).values()
+        says = getattr(module, "runs_a_token", None)
+        runs, attention = says(objective) if says else ({}, 0.0)
+        found = flops_by_module(
+            module, length, training=training, live=inner, window=window, runs=runs
         )
+        total += sum(found.values()) + attention * (3 if training else 1)
     return round(total)
