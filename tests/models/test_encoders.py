@@ -7,6 +7,7 @@ from tilth.errors import UsageError
 from tilth.models import encoders
 from tilth.models.decoder import count_parameters, parse_size
 from tilth.models.folder import load_model, save_model
+from tilth.models.packed import forward
 
 
 @pytest.mark.parametrize("kind", encoders.KINDS)
@@ -31,7 +32,8 @@ def test_an_encoder_sees_both_ways_and_comes_back_from_its_folder(kind, tmp_path
         again = model(input_ids=changed).logits
     assert not torch.equal(logits[0, 0], again[0, 0])
     save_model(model, tmp_path)
-    loaded = load_model(tmp_path, "discriminate" if kind == "electra" else "masked")
+    head = {"electra": "discriminate", "modernbert-detector": "tag"}.get(kind, "masked")
+    loaded = load_model(tmp_path, head)
     with torch.inference_mode():
         assert torch.equal(loaded(input_ids=ids).logits, logits)
 
@@ -43,6 +45,18 @@ def test_the_seed_decides_the_weights():
     pairs = list(zip(one.parameters(), same.parameters(), other.parameters()))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert any(not torch.equal(a, c) for a, _, c in pairs)
+
+
+def test_settings_near_make_every_other_layer_local():
+    model = encoders.build_shape(
+        32, 2, vocabulary=300, context=16, kind="modernbert", pad=1, settings=encoders.NEAR
+    )
+    assert model.config.layer_types == ["full_attention", "sliding_attention"]
+    assert {one["rope_theta"] for one in model.config.rope_parameters.values()} == {100.0}
+    ids = torch.arange(3, 19)[None]
+    with torch.inference_mode():
+        packed = forward(model, ids)
+        torch.testing.assert_close(packed, model(input_ids=ids).logits, atol=1e-5, rtol=0)
 
 
 def test_what_cannot_be_is_refused():

@@ -71,3 +71,17 @@ def test_a_model_without_one_logit_a_token_is_refused():
     batch = objective.prepare(documents(), Draws())
     with pytest.raises(UsageError, match="one logit a token"):
         objective.loss(tiny_model(kind="bert"), batch)
+
+
+def test_a_token_classifier_of_one_label_detects_and_the_generator_is_of_its_kind():
+    from tilth.models.encoders import NEAR, build_shape
+    from tilth.testing.objectives import check_objective
+
+    objective = Replaced(**OPTIONS, kind="modernbert", settings=NEAR, layers=2, window=4)
+    model = build_shape(
+        32, 2, vocabulary=VOCABULARY + 1, context=64, kind="modernbert-detector", settings=NEAR
+    )
+    check_objective(objective, model=model)
+    assert type(objective.generator).__name__ == "ModernBertForMaskedLM"
+    made = objective.loss(model, objective.prepare(documents(), Draws()))
+    assert abs(made.parts["detection"] / made.n_targets - math.log(2)) < 0.1

@@ -39,7 +39,8 @@ class Replaced:
 
     `vocabulary`: of the generator, mask included, as the model's. `width`, `layers`: of the
     generator. `weight`: of the detection. `mask`, `special`, `rate`, `window`: as in `masked`.
-    The model gives one logit a token, as `ElectraForPreTraining` does.
+    The model gives one logit a token, as `ElectraForPreTraining` or a token classifier of one label
+    does. `kind`, `settings`: architecture of the generator, see `encoders.build_shape`.
 
     Arrays: those of `masked` with every chosen token masked, and `draws` (rows, length), uniform in
     [0, 1): the token that is taken from the generator's distribution.
@@ -62,6 +63,8 @@ class Replaced:
         weight: float = 50.0,
         window: int | None = None,
         seed: int = 0,
+        kind: str = "electra-generator",
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         if weight <= 0:
             raise UsageError("a weight of 0 or less detects nothing", hint="weight=50")
@@ -70,6 +73,7 @@ class Replaced:
         )
         self.length, self.vocabulary, self.width, self.layers = length, vocabulary, width, layers
         self.weight, self.seed, self.window = weight, seed, window
+        self.kind, self.settings = kind, dict(settings or {})
 
     def parameters(self) -> dict[str, Any]:
         inner = self._masked.parameters()
@@ -77,7 +81,8 @@ class Replaced:
         return {
             **{name: inner[name] for name in names},
             "vocabulary": self.vocabulary, "width": self.width, "layers": self.layers,
-            "weight": self.weight, "seed": self.seed,
+            "weight": self.weight, "seed": self.seed, "kind": self.kind,
+            "settings": self.settings,
         }  # fmt: skip
 
     @cached_property
@@ -87,7 +92,7 @@ class Replaced:
 
         return build_shape(
             self.width, self.layers, vocabulary=self.vocabulary, context=self.length,
-            kind="electra-generator", seed=self.seed,
+            kind=self.kind, seed=self.seed, settings=self.settings,
         ).train()  # fmt: skip
 
     @property
@@ -124,12 +129,7 @@ class Replaced:
         ids = masked.masked_scatter(at, sample(guesses.detach(), draws))
         original = torch.where(at, targets, masked)
         changed = ids != original
-        logits = forward(model, ids, segments, window=window)
-        if logits.shape != ids.shape:
-            raise UsageError(
-                f"a {type(model).__name__} does not give one logit a token",
-                hint="replaced tokens are detected by an ElectraForPreTraining",
-            )
+        logits = _one_a_token(model, forward(model, ids, segments, window=window), ids)
         detect = F.binary_cross_entropy_with_logits(
             logits.float(), changed.float(), reduction="sum"
         )
@@ -140,6 +140,18 @@ class Replaced:
             "replaced": float(changed.sum()), "right": float(right),
         }  # fmt: skip
         return Loss(total, parts, ids.numel())
+
+
+def _one_a_token(model: PreTrainedModel, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """(rows, length); of a token classifier the column of its only label."""
+    if logits.shape == (*ids.shape, 1):
+        logits = logits[..., 0]
+    if logits.shape != ids.shape:
+        raise UsageError(
+            f"a {type(model).__name__} does not give one logit a token",
+            hint="an ElectraForPreTraining does, or a token classifier with one label",
+        )
+    return logits
 
 
 def sample(logits: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
