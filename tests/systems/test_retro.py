@@ -8,7 +8,8 @@ from tilth.errors import DataError
 from tilth.evaluation.runner import run_system
 from tilth.systems import _retro_arms, retro
 from tilth.systems._retro_arms import BITS, FACTS, document_bits, objective, prompted
-from tilth.systems._retro_texts import CODE, divide
+from tilth.systems._retro_sides import copied, divide
+from tilth.systems._retro_texts import CODE
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +17,27 @@ def inputs():
     return retro.prepare("smoke", None, None, 0).inputs
 
 
-def test_documents_are_on_one_side():
-    texts = [f"{n} {'x' * 30}" for n in range(20)]
-    train, test = divide(texts, 100, 100)
-    assert len(train) == 16 and len(test) == 4 and not set(train) & set(test)
-    assert divide(texts[::-1], 100, 100) == (train, test)
+def test_groups_are_on_one_side_whatever_their_order():
+    texts = [f"{n} {'x' * 30}" for n in range(40)]
+    groups = [f"group {n // 2}" for n in range(40)]
+    sides = divide(texts, groups, 4000, 100)
+    assert list(map(len, sides[:3])) == [28, 4, 8] and sides.near_copies == 0
+    of = dict(zip(texts, groups))
+    found = [{of[text] for text in side} for side in sides[:3]]
+    assert sum(map(len, found)) == len(set.union(*found)) == 20
+    assert divide(texts[::-1], groups[::-1], 4000, 100) == sides
     with pytest.raises(DataError, match="at least 10"):
-        divide(texts[:9], 10, 10)
+        divide(texts[:18], groups[:18], 10, 10)
+
+
+def test_near_copies_of_held_out_texts_are_left_out():
+    texts = [" ".join(f"w{n}-{word}" for word in range(40)) for n in range(20)]
+    first = divide(texts, texts, 20_000, 1000)
+    renamed = [text.replace("-3 ", "-other ") for text in texts]
+    again = divide([*texts, *renamed], [*texts, *renamed], 40_000, 1000)
+    assert again.near_copies > 0
+    assert not copied(again.test, again.train) and not copied(again.tuning, again.train)
+    assert copied(renamed[:1], texts) and not copied(first.test, first.train)
 
 
 def test_a_look_up_comes_before_the_answer_and_finds_the_sheet(inputs):
@@ -86,7 +101,7 @@ def test_the_prompt_holds_the_evidence(inputs):
 
 def test_smoke():
     result = run_system(retro, scale="smoke")
-    assert result["verdict"] == "not judged" and len(result["invariants"]) == 11
+    assert result["verdict"] == "not judged" and len(result["invariants"]) == 12
     assert all(entry["holds"] for entry in result["invariants"]), result["invariants"]
     values = {(run["arm"], run["metric"]): run["value"] for run in result["runs"]}
     assert values["GPT", BITS] > 0 and 0 <= values["RETRO", FACTS] <= 1

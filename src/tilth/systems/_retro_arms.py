@@ -16,6 +16,7 @@ from tilth.models.decoder import count_parameters
 from tilth.objectives.batch import Draws
 from tilth.objectives.retrieved import Retrieved
 from tilth.retrieval.chunks import shuffled, without
+from tilth.systems._rates import TUNING_SEED
 from tilth.systems._retro_texts import Inputs
 from tilth.training.loop import fit
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 BITS = "bits per byte"
 FACTS = "facts that only the database knows"
+NEAR_COPIES = "documents left out, near copies of held-out ones"
 ROWS = 64
 
 
@@ -59,7 +61,7 @@ def build(inputs: Inputs, kind: str, seed: int) -> PreTrainedModel:
 @functools.lru_cache(maxsize=2)
 def _cached(key: Any, kind: str, seed: int) -> Any:
     """RETRO and GPT of a seed as they were trained: two arms look at each."""
-    return _train(key.inputs, kind, seed)
+    return _train(key.inputs, kind, seed, _rate(key.inputs, kind))
 
 
 class _Key:
@@ -75,14 +77,29 @@ class _Key:
         return isinstance(other, _Key) and other.inputs is self.inputs
 
 
-def _train(inputs: Inputs, kind: str, seed: int) -> tuple[PreTrainedModel, dict[str, Any]]:
+def _rate(inputs: Inputs, kind: str) -> float:
+    """The best rate of a kind of model, on texts that are not trained on nor tested."""
+
+    def bits(rate: float) -> float:
+        model, _ = _train(inputs, kind, TUNING_SEED, rate)
+        data = shuffled(inputs.tuning, TUNING_SEED) if kind == "random" else inputs.tuning
+        return float(document_bits(model, objective(inputs), data).sum() / sum(data.sizes))
+
+    options = inputs.options
+    key = (kind, *((name, str(value)) for name, value in sorted(options.items())))
+    return inputs.chosen.rate(key, options["rates"], bits)
+
+
+def _train(
+    inputs: Inputs, kind: str, seed: int, rate: float
+) -> tuple[PreTrainedModel, dict[str, Any]]:
     options = inputs.options
     data = shuffled(inputs.train, seed) if kind == "random" else inputs.train
     model = build(inputs, "GPT" if kind == "GPT" else "RETRO", seed)
     history = fit(
         model, objective(inputs), data, tokens=options["tokens"],
         batch_tokens=options["batch_tokens"], micro_batch_tokens=options["batch_tokens"],
-        learning_rate=options["learning_rate"], schedule="wsd", seed=seed, threads=1,
+        learning_rate=rate, schedule="wsd", seed=seed, threads=1,
     )  # fmt: skip
     return model, history.plan
 
@@ -94,9 +111,11 @@ def arm(kind: str, reads: str) -> Callable[[Inputs, int], Measured]:
     """
 
     def measure(inputs: Inputs, seed: int) -> Measured:
-        model, plan = _cached(_Key(inputs), kind, seed) if kind != "random" else _train(
-            inputs, kind, seed
-        )  # fmt: skip
+        rate = _rate(inputs, kind)
+        if kind == "random":
+            model, plan = _train(inputs, kind, seed, rate)
+        else:
+            model, plan = _cached(_Key(inputs), kind, seed)
         change = {"random": lambda data: shuffled(data, seed), "none": without}.get(reads)
         change = change or (lambda data: data)
         found: dict[str, Any] = {}
@@ -112,11 +131,10 @@ def arm(kind: str, reads: str) -> Callable[[Inputs, int], Measured]:
             found[FACTS] = right_answers(model, scored, change(inputs.facts), inputs.answers)
         else:
             found[FACTS] = right_answers(model, scored, *prompted(inputs))
+        found |= {"learning rate": rate, NEAR_COPIES: inputs.near_copies}
         parameters = count_parameters(model)
-        found["tokens per parameter"] = plan["tokens"] / parameters
-        found["parameters"] = parameters
-        return Measured(found, tokens=plan["tokens"], flops=plan["flops"],
-                        products={"model": model, "parameters": parameters})  # fmt: skip
+        return Measured(found, tokens=plan["tokens"], flops=plan["flops"], parameters=parameters,
+                        products={"parameters": parameters})  # fmt: skip
 
     return measure
 

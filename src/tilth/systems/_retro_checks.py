@@ -9,6 +9,7 @@ import numpy as np
 from tilth.evaluation.card import Invariant, Measured
 from tilth.models import decoder, retro
 from tilth.models.chunked_attention import group_of
+from tilth.systems._retro_sides import copied
 from tilth.systems._retro_texts import Inputs
 
 VOCABULARY, CHUNK, LENGTH = 300, 4, 14
@@ -85,6 +86,10 @@ def text_invariants(inputs: Inputs) -> Iterable[Invariant]:
     stored = {row.tobytes() for row in database.values}
     tests = [row[: 2 * inputs.chunk].astype(np.int32).tobytes() for row in inputs.real.tokens]
     yield Invariant("no test document lies in the database", not stored & set(tests))
+    known, tested = (
+        [database.text(row) for row in side.tokens] for side in (inputs.train, inputs.real)
+    )
+    yield Invariant("nor does a near copy of one", not copied(tested, known))
     told = {row.astype(np.int32).tobytes() for row in inputs.train.tokens}
     asked = {row.astype(np.int32).tobytes() for row in inputs.facts.tokens}
     yield Invariant("no fact that is asked for was trained on", not told & asked)

@@ -20,12 +20,13 @@ from tilth.data.sets import SetPath, Source, find_set, open_set
 from tilth.errors import DataError
 from tilth.retrieval.chunks import ChunkDatabase, Lookups
 from tilth.store.digest import digest
+from tilth.systems._rates import Chosen
+from tilth.systems._retro_sides import Sides, divide
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
 
 CODE, CODES = 7, 24
-LEAST_DOCUMENTS = 10
-TEST_SHARE = 5
+FACTS_TRAINED, FACTS_TESTED, TEST_CHARACTERS = 6000, 200, 3000
 
 
 class Fact(NamedTuple):
@@ -48,10 +49,12 @@ class Inputs:
     """Documents with neighbours. `answers`: of each told fact, which of its tokens are answers.
 
     `real` are the test documents, `kept` the same with near-duplicates among their neighbours;
-    `kinds` says what each is. `lookups` counts what the look-up of training found.
+    `kinds` says what each is, `tuning` chooses rates. `near_copies` of held-out texts were left
+    out. `lookups` counts what the look-up of training found.
     """
 
     train: TokenDocuments
+    tuning: TokenDocuments
     real: TokenDocuments
     kept: TokenDocuments
     kinds: list[str]
@@ -61,6 +64,8 @@ class Inputs:
     lookups: Lookups
     chunk: int
     length: int
+    near_copies: int
+    chosen: Chosen = field(default_factory=Chosen)
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -113,24 +118,14 @@ def told(
     return rows, answers
 
 
-def divide(texts: Sequence[str], size: int, test_size: int) -> tuple[list[str], list[str]]:
-    """(training, test): pieces of documents, every fifth document for the test, by digest."""
-    texts = sorted({text for text in texts if text.strip()}, key=digest)
-    if len(texts) < LEAST_DOCUMENTS:
-        raise DataError(
-            f"{len(texts)} different documents with text; at least {LEAST_DOCUMENTS} are needed"
-        )
-    train = [text for n, text in enumerate(texts) if n % TEST_SHARE]
-    return [t[:size] for t in train], [t[:test_size] for t in texts[::TEST_SHARE]]
-
-
 def assemble(
-    kinds: dict[str, tuple[list[str], list[str]]], *, vocabulary: int, chunk: int, length: int,
-    facts_trained: int, facts_tested: int, neighbours: int,
+    kinds: dict[str, Sides], *, vocabulary: int, chunk: int, length: int,
+    facts_trained: int = FACTS_TRAINED, facts_tested: int = FACTS_TESTED, neighbours: int = 1,
 ) -> Inputs:  # fmt: skip
     """Tokens, the database, neighbours of everything. Nothing of the test is in the database."""
-    train = [text for side, _ in kinds.values() for text in side]
-    tests = [(kind, text) for kind, (_, side) in kinds.items() for text in side]
+    train = [text for sides in kinds.values() for text in sides.train]
+    tests = [(kind, text) for kind, sides in kinds.items() for text in sides.test]
+    tried = [text for sides in kinds.values() for text in sides.tuning]
     tokenizer = bpe.train(train, vocabulary)
     end, size = bpe.end_id(tokenizer), tokenizer.get_vocab_size()
     facts = facts_of(tokenizer, facts_trained + facts_tested, 0)
@@ -145,16 +140,13 @@ def assemble(
         texts.ids + [f"told {n}" for n in range(len(rows))], texts.tokens + rows, size, end
     )
     counts = Lookups()
-    held = TokenDocuments.of([f"test {n}" for n in range(len(tests))], [t for _, t in tests],
-                             tokenizer)  # fmt: skip
-    # The first token of a document is no target: its bytes do not count.
-    held.sizes = [
-        len(bpe.decode(tokenizer, row[1:].tolist()).encode("utf-8")) for row in held.tokens
-    ]
+    held = _held_out("test", [text for _, text in tests], tokenizer)
+    tuning = _held_out("tuning", tried, tokenizer)
     asked, answers = told(new, tokenizer, end, chunk)
     questions = TokenDocuments([f"asked {n}" for n in range(len(new))], asked, size, end)
     return Inputs(
         train=database.neighbours(learned, neighbours, counts=counts),
+        tuning=database.neighbours(tuning, neighbours),
         real=database.neighbours(held, neighbours),
         kept=database.neighbours(held, neighbours, shared=0),
         kinds=[kind for kind, _ in tests],
@@ -164,31 +156,53 @@ def assemble(
         lookups=counts,
         chunk=chunk,
         length=length,
+        near_copies=sum(sides.near_copies for sides in kinds.values()),
     )
+
+
+def _held_out(name: str, texts: Sequence[str], tokenizer: Any) -> TokenDocuments:
+    made = TokenDocuments.of([f"{name} {n}" for n in range(len(texts))], texts, tokenizer)
+    # The first token of a document is no target: its bytes do not count.
+    made.sizes = [
+        len(bpe.decode(tokenizer, row[1:].tolist()).encode("utf-8")) for row in made.tokens
+    ]
+    return made
 
 
 @functools.lru_cache(maxsize=1)
 def named(vocabulary: int, chunk: int, length: int, characters: int) -> tuple[Inputs, tuple]:
-    """Novels and terms of service, about `characters` of each to train on; read once."""
+    """Novels and terms of service, about `characters` of each to train on; read once.
+
+    Authors and services lie on one side.
+    """
     books, terms = find_set("books_en"), open_set("legal_terms")
-    novels = [document.text[len(document.text) // 2 :] for document in books.documents()]
-    clauses = terms.table["text"].to_pylist()
-    kinds = {}
-    for name, texts in (("novels", novels), ("terms", clauses)):
-        share = characters // (len(texts) * (TEST_SHARE - 1) // TEST_SHARE)
-        kinds[name] = divide(texts, share, 3000)
-    made = assemble(kinds, vocabulary=vocabulary, chunk=chunk, length=length, facts_trained=6000,
-                    facts_tested=200, neighbours=1)  # fmt: skip
+    novels, authors = [], []
+    for document in books.documents():
+        novels.append(document.text[len(document.text) // 2 :])
+        authors.append(document.metadata["author"])
+    clauses, services = (terms.table[name].to_pylist() for name in ("text", "group"))
+    kinds = {
+        "novels": divide(novels, authors, characters, TEST_CHARACTERS),
+        "terms": divide(clauses, services, characters, TEST_CHARACTERS),
+    }
+    made = assemble(kinds, vocabulary=vocabulary, chunk=chunk, length=length)
     return made, (*books.sources, *terms.sources)
 
 
+_own: dict[Any, Inputs] = {}
+
+
 def own(data: SetPath, vocabulary: int, chunk: int, length: int, characters: int) -> Inputs:
-    """A user's documents in place of the novels and the terms."""
-    texts = [document.text for document in data.documents()]
-    train, test = divide(texts, max(200, characters // max(1, len(texts))), 3000)
-    return assemble({"documents": (train, test)}, vocabulary=vocabulary, chunk=chunk,
-                    length=length, facts_trained=6000, facts_tested=200,
-                    neighbours=1)  # fmt: skip
+    """A user's documents in place of the novels and the terms; read once."""
+    key = (data.digest, vocabulary, chunk, length, characters)
+    if key not in _own:
+        _own.clear()
+        texts = [document.text for document in data.documents()]
+        sides = divide(texts, list(map(digest, texts)), characters, TEST_CHARACTERS)
+        _own[key] = assemble(
+            {"documents": sides}, vocabulary=vocabulary, chunk=chunk, length=length
+        )  # fmt: skip
+    return _own[key]
 
 
 @functools.lru_cache(maxsize=1)
@@ -197,8 +211,8 @@ def made() -> Inputs:
     rng = random.Random(0)
     words = ["".join(rng.choices("abcdefghilmnoprstu", k=rng.randint(3, 5))) for _ in range(40)]
     texts = [". ".join(" ".join(rng.choices(words[n:], k=8)) for _ in range(5)) for n in range(15)]
-    return assemble({"made": divide(texts, 300, 160)}, vocabulary=380, chunk=8, length=32,
-                    facts_trained=20, facts_tested=8, neighbours=1)  # fmt: skip
+    return assemble({"made": divide(texts, texts, 300 * len(texts), 160)}, vocabulary=380, chunk=8,
+                    length=32, facts_trained=20, facts_tested=8)  # fmt: skip
 
 
 def prepare(
