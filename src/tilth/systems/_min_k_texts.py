@@ -10,15 +10,15 @@ from __future__ import annotations
 import functools
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from tilth.data.sets import SetPath, Source, find_set
-from tilth.errors import DataError, UsageError
+from tilth.data.sets import Source, find_set
+from tilth.errors import DataError
 from tilth.evaluation.membership import membership_scores, min_k, token_scores
-from tilth.models.decoder import build, flops_per_token
+from tilth.models.decoder import build
 from tilth.objectives.causal import Causal
 from tilth.store.digest import digest
 from tilth.tokens import bpe
@@ -28,7 +28,6 @@ from tilth.training.loop import fit
 
 LAST, EARLY, SHORT = "AUC", "AUC after 2 epochs", "AUC of half the words"
 SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
-FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Inputs:
     checks: Mapping[str, bool]
     tokens: int = 0
     flops: float = 0.0
+    parameters: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def pieces(texts: Sequence[str], count: int, words: int, name: str) -> list[str]
 
 
 def train(texts: Sequence[str], tokenizer: Any, plan: Plan, seed: int, epochs: int) -> Any:
-    """A model from scratch on the texts, (model, tokens, a copy after the early epochs)."""
+    """A model from scratch on the texts, (model, history, a copy after the early epochs)."""
     import copy
 
     data = TokenDocuments.of([str(n) for n in range(len(texts))], texts, tokenizer)
@@ -101,7 +101,7 @@ def train(texts: Sequence[str], tokenizer: Any, plan: Plan, seed: int, epochs: i
         model, objective, data, tokens=tokens_for_epochs(objective, data, epochs, batch, seed),
         batch_tokens=batch, learning_rate=plan.learning_rate, seed=seed, on_step=keep,
     )  # fmt: skip
-    return model, history.plan["tokens"], early[0] if early else model
+    return model, history, early[0] if early else model
 
 
 def measured(
@@ -111,15 +111,16 @@ def measured(
     """Train on the members and score both sides."""
     chance = np.random.default_rng([seed, 7])
     members = [members[n] for n in chance.permutation(len(members))]
-    model, tokens, early = train(members, tokenizer, plan, seed, plan.epochs)
-    flops = float(flops_per_token(model, plan.length)) * tokens
-    return judged(model, tokenizer, members, others, reference, tokenizer, kinds, early, tokens,
-                  flops)  # fmt: skip
+    model, history, early = train(members, tokenizer, plan, seed, plan.epochs)
+    made = judged(model, tokenizer, members, others, reference, tokenizer, kinds, early)
+    spent = history.plan
+    return replace(made, tokens=spent["tokens"], flops=float(spent["flops"]),
+                   parameters=spent["trainable_parameters"])  # fmt: skip
 
 
 def judged(
     model: Any, tokenizer: Any, members: list[str], others: list[str], reference: Any,
-    reference_tokenizer: Any, kinds: tuple, early: Any = None, tokens: int = 0, flops: float = 0.0,
+    reference_tokenizer: Any, kinds: tuple, early: Any = None,
 ) -> Inputs:  # fmt: skip
     """All scores of both sides by a model that is there already."""
     both = members + others
@@ -138,7 +139,7 @@ def judged(
         {LAST: last, EARLY: scored(early, both) if early is not None else {},
          SHORT: scored(model, halves)},
         {share: np.array([min_k(one, share) for one in logs]) for share in SHARES},
-        kinds, unseen, _checks(model, data, logs, last["loss"]), tokens, flops,
+        kinds, unseen, _checks(model, data, logs, last["loss"]),
     )  # fmt: skip
 
 
@@ -191,29 +192,14 @@ def halves(texts: Sequence[str], seed: int) -> tuple[list[str], list[str]]:
     return [texts[n] for n in order[:middle]], [texts[n] for n in order[middle:]]
 
 
-def own_texts(data: Any, words: int, seen: str, fold: int) -> tuple[list[str], list[str]]:
-    """(seen, others) of a user's task, each cut to `words` words, every `FOLDS`th of them."""
-    if seen not in data.labels or len(data.labels) != 2:
-        raise UsageError(
-            f"labels are {', '.join(data.labels)}; two are needed, one of them {seen!r}",
-            hint="--set seen=LABEL",
-        )
-    if fold >= FOLDS:
-        raise UsageError(f"texts of yours make {FOLDS} parts, one a seed", hint="--set seeds=5")
-    sides: tuple[list[str], list[str]] = ([], [])
-    for row in sorted(data.table.to_pylist(), key=lambda row: digest(row["text"])):
-        spoken = row["text"].split()
-        if len(spoken) >= words:
-            sides[row["label"] != seen].append(" ".join(spoken[:words]))
-    parts = tuple(side[fold::FOLDS] for side in sides)
-    if min(map(len, parts)) < 5:
-        raise DataError(
-            f"{len(sides[0])} and {len(sides[1])} texts have {words} words; {5 * FOLDS} of each "
-            "side are the least", hint="--set words=20",
-        )  # fmt: skip
-    return parts  # type: ignore[return-value]
+def smoke(seed: int) -> Inputs:
+    """Docstrings of some modules, and a model that did not see them as the reference."""
+    from tilth.zoo import tiny
+    from tilth.zoo.micro import docstrings
 
-
-def own_documents(data: SetPath | Any) -> list[str]:
-    """Texts of a user's labelled data, whatever their labels."""
-    return list(data.table["text"].to_pylist())
+    small, tokenizer, _ = tiny("causal")
+    both = pieces([text for _, text in docstrings()], 64, 6, "both")
+    plan = Plan(texts=32, words=6, epochs=6, size="40k", length=16)
+    members, others = halves(both, seed)
+    kinds = ([text + " 1850" for text in members], others)
+    return measured(members, others, tokenizer, small, kinds, plan, seed)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from tilth.errors import UsageError
-from tilth.evaluation.card import Card, Claim, Invariant, Measured, ModelSource, Prepared
+from tilth.evaluation.card import Card, Claim, Invariant, Measured, Prepared
 from tilth.evaluation.membership import blind_area, separation
+from tilth.systems import _min_k_own
 from tilth.systems import _min_k_texts as texts_of
 from tilth.systems._min_k_texts import EARLY, LAST, SHORT, Inputs, Plan
 
@@ -30,7 +30,8 @@ CARD = Card(
     "model was trained on from others better than its whole likelihood does.",
     part="tilth evaluate membership MODEL TEXTS",
     modules=(
-        "tilth.evaluation.membership", "tilth.signals.calibration", "tilth.systems._min_k_texts",
+        "tilth.evaluation.membership", "tilth.signals.calibration", "tilth.systems._min_k_own",
+        "tilth.systems._min_k_texts",
     ),
     data_kind="classify",
     model_kind="causal",
@@ -40,7 +41,8 @@ CARD = Card(
     when_not="The two sides differ in date, genre or length: then any score tells them apart, and "
     "a bag of words does so without the model. One pass over much data leaves almost no trace.",
     not_covered="Endpoints that give log-probabilities of prompts; excerpts of whole books; the "
-    "paraphrased half of WikiMIA; models above a million parameters.",
+    "paraphrased half of WikiMIA; models above a million parameters. All scores look at one model "
+    "a seed, trained at one rate: none of them has a rate of its own.",
 )  # fmt: skip
 
 BLIND = "AUC of a bag of words"
@@ -70,47 +72,15 @@ def prepare(
     """
     plan = Plan(texts=texts, words=words, epochs=epochs, size=size)
     if scale == "smoke":
-        return _smoke(seed)
+        return Prepared(texts_of.smoke(seed))
     if model is not None:
-        return _own_model(data, model, words, seen, seed)
-    if data is None:
-        both, tokenizer, reference, kinds, sources = texts_of.novels(plan)
-        members, others = texts_of.halves(both, seed)
-        inputs = texts_of.measured(members, others, tokenizer, reference, kinds, plan, seed)
-        return Prepared(inputs, data=sources)
-    whole = texts_of.own_documents(data)
-    kinds = texts_of.own_texts(data, words, seen, seed)
-    count = min(texts, sum(len(text.split()) // words for text in whole) // 3)
-    both = texts_of.pieces(whole, 2 * count, words, "both")
-    tokenizer = texts_of.bpe.train(whole, plan.vocabulary)
+        return _min_k_own.own_model(data, model, words, seen, seed)
+    if data is not None:
+        return _min_k_own.own_data(data, plan, seen, seed)
+    both, tokenizer, reference, kinds, sources = texts_of.novels(plan)
     members, others = texts_of.halves(both, seed)
-    inputs = texts_of.measured(members, others, tokenizer, None, kinds, plan, seed)
-    return Prepared(inputs, data=data.sources)
-
-
-def _smoke(seed: int) -> Prepared:
-    from tilth.zoo import tiny
-    from tilth.zoo.micro import docstrings
-
-    small, tokenizer, _ = tiny("causal")
-    whole = [text for _, text in docstrings()]
-    both = texts_of.pieces(whole, 64, 6, "both")
-    plan = Plan(texts=32, words=6, epochs=6, size="40k", length=16)
-    members, others = texts_of.halves(both, seed)
-    kinds = ([text + " 1850" for text in members], others)
-    return Prepared(texts_of.measured(members, others, tokenizer, small, kinds, plan, seed))
-
-
-def _own_model(data: Any, model: str, words: int, seen: str, seed: int) -> Prepared:
-    from tilth.data.sets import digest_path
-    from tilth.models.folder import load_model, load_tokenizer
-
-    if data is None:
-        raise UsageError("a model of yours needs --data with texts that it has seen and others")
-    members, others = texts_of.own_texts(data, words, seen, seed)
-    loaded, tokenizer = load_model(model, dtype="float32"), load_tokenizer(model)
-    inputs = texts_of.judged(loaded, tokenizer, members, others, None, None, (members, others))
-    return Prepared(inputs, data.sources, (ModelSource(model, digest_path(model)),))
+    inputs = texts_of.measured(members, others, tokenizer, reference, kinds, plan, seed)
+    return Prepared(inputs, data=sources)
 
 
 def scored(name: str) -> Callable[[Inputs, int], Measured]:
@@ -130,7 +100,9 @@ def scored(name: str) -> Callable[[Inputs, int], Measured]:
         metrics["found at 5 % false"] = found[LAST].tpr if found[LAST] else float("nan")
         for share, values in inputs.at_shares.items() if name == "min-k" else ():
             metrics[f"AUC at k = {share:.0%}"] = separation(*np.split(values, [count])).auc
-        return Measured(metrics, tokens=inputs.tokens, flops=inputs.flops)
+        return Measured(
+            metrics, tokens=inputs.tokens, flops=inputs.flops, parameters=inputs.parameters
+        )
 
     return arm
 
