@@ -59,7 +59,10 @@ def test_ones_own_sets_of_texts(tmp_path):
         ad_bert, scale="own", data=data, model=str(tmp_path / "model"), settings=settings
     )
     assert [one["name"] for one in result["data"]] == ["mine"]
-    assert [one["name"] for one in result["invariants"] if not one["holds"]] == []
+    # So few tokens teach an encoder of random weights nothing, and the result says so.
+    failing = [one["name"] for one in result["invariants"] if not one["holds"]]
+    assert [name.split(" names ")[0] for name in failing] == ["the adapted encoder"]
+    assert result["verdict"] == "undecided"
     rows[0]["label"] = "third"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match="3 labels; two are needed"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from tilth.data.sets import Source, digest_path
 from tilth.data.task import Task
 from tilth.errors import DataError
-from tilth.evaluation.card import ModelSource, Prepared
+from tilth.evaluation.card import Invariant, ModelSource, Prepared
 from tilth.evaluation.tasks import TaskModel, evaluate, fine_tune
 from tilth.objectives.masked import Masked
 from tilth.signals.calibration import area_under_curve
@@ -21,11 +21,14 @@ from tilth.systems import _ad_bert_patients as patients_of
 from tilth.tokens.documents import TokenDocuments
 from tilth.tokens.special import special_ids
 from tilth.training.loop import fit
+from tilth.zoo.gate import above_the_most_frequent
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`bases`: the encoder as it was and adapted. `truth`: what was planted, of test patients."""
+    """`bases`: the encoder as it was and adapted; `read`: tokens that it was trained on before, 0
+    where nobody knows. `truth`: what was planted, of test patients. `texts`: those of the test, on
+    which the adapted encoder names masked tokens; none at scale smoke."""
 
     bases: Mapping[str, Any]
     tokenizer: Any
@@ -34,6 +37,8 @@ class Inputs:
     rates: Mapping[str, float]
     options: Mapping[str, Any]
     adapted_tokens: int
+    read: int = 0
+    texts: tuple[str, ...] = ()
     truth: tuple[bool, ...] = ()
     apart: bool = True
     dated: bool = True
@@ -46,14 +51,18 @@ SHAPES = {
     "mean of sections": ("adapted", "mean", False),
     "beginning only": ("adapted", "max", True),
 }
+# What the adapted encoder must name of the masked tokens, in shares of the most frequent one's: one
+# that learned no context names as many as that.
+FLOOR = 2.0
 OPTIONS = {"epochs": 5, "batch": 8, "segment": 48, "pieces": 10, "vector": "mean"}
 
 _adapted: dict[str, tuple[Any, int]] = {}
 _rates: dict[tuple, float] = {}
 
 
-def opened(folder: str | None) -> tuple[Any, Any, ModelSource, tuple[Source, ...]]:
-    """(masked model, tokenizer, its source, its data): the zoo's, or a user's folder."""
+def opened(folder: str | None) -> tuple[Any, Any, ModelSource, tuple[Source, ...], int]:
+    """(masked model, tokenizer, its source, its data, tokens it has read): the zoo's, or a user's
+    folder."""
     from tilth import zoo
     from tilth.models.folder import load_model, load_tokenizer
 
@@ -61,23 +70,23 @@ def opened(folder: str | None) -> tuple[Any, Any, ModelSource, tuple[Source, ...
         built = zoo.model("encoder-bio")
         source = ModelSource(built.name, built.digest, built.gate)
         model = load_model(built.folder, "masked", dtype="float32")
-        return model, load_tokenizer(built.folder), source, tuple(built.sources)
+        tokenizer = load_tokenizer(built.folder)
+        return model, tokenizer, source, tuple(built.sources), built.record["tokens"]
     source = ModelSource(Path(folder).name, digest_path(folder))
-    return load_model(folder, "masked", dtype="float32"), load_tokenizer(folder), source, ()
+    return load_model(folder, "masked", dtype="float32"), load_tokenizer(folder), source, (), 0
 
 
 def adapt(
-    key: str, base: Any, tokenizer: Any, texts: Sequence[str], tokens: int
+    key: str, base: Any, tokenizer: Any, texts: Sequence[str], tokens: int, seed: int
 ) -> tuple[Any, int]:
-    """(the encoder after masked language modelling on texts, the tokens); once a process."""
-    key = digest(key, tokens, *texts)
+    """(the encoder after masked language modelling on texts, the tokens); once a seed."""
+    key = digest(key, tokens, seed, *texts)
     if key not in _adapted:
         model = copy.deepcopy(base)
         data = TokenDocuments.of([str(n) for n in range(len(texts))], texts, tokenizer)
         special = special_ids(tokenizer)
-        length = min(64, model.config.max_position_embeddings - 2)
-        objective = Masked(length=length, mask=special.mask, special=(special.pad,))
-        history = fit(model, objective, data, tokens=tokens, batch_tokens=2048, seed=0,
+        objective = Masked(length=_length(model), mask=special.mask, special=(special.pad,))
+        history = fit(model, objective, data, tokens=tokens, batch_tokens=1024, seed=seed,
                       learning_rate=1e-3)  # fmt: skip
         _adapted.clear()
         _adapted[key] = model, history.plan["tokens"]
@@ -126,10 +135,10 @@ def clinical(
     tried: tuple,
 ) -> Prepared:  # fmt: skip
     """Patients drawn from real sections; a base from the zoo, or a user's."""
-    base, tokenizer, source, sources = opened(model)
+    base, tokenizer, source, sources, read = opened(model)
     pools, findings, clinical = _notes()
     adapted, tokens = adapt(source.digest, base, tokenizer, (*pools["train"].texts(), *findings),
-                            adapt_tokens)  # fmt: skip
+                            adapt_tokens, seed)  # fmt: skip
     bases = {"as it was": base, "adapted": adapted}
     drawn = patients_of.simulate(pools["train"], patients, seed, "train")
     held = patients_of.simulate(pools["test"], test, seed, "test")
@@ -144,7 +153,8 @@ def clinical(
     known = all(section.day <= 0 for patient in [*drawn, *held]
                 for section in patients_of.up_to_index(patient.sections))  # fmt: skip
     inputs = Inputs(bases, tokenizer, train, patients_of.as_task(held, "patients"), chosen, options,
-                    tokens, tuple(patients_of.planted(held)), apart, known)  # fmt: skip
+                    tokens, read, tuple(pools["test"].texts()), tuple(patients_of.planted(held)),
+                    apart, known)  # fmt: skip
     return Prepared(inputs, (*clinical, *sources), (source,))
 
 
@@ -166,7 +176,7 @@ def smoke(seed: int) -> Prepared:
     options = {**OPTIONS, "epochs": 3.5, "segment": 16, "pieces": 9}
     return Prepared(Inputs(
         {"as it was": base, "adapted": base}, tokenizer, task, patients_of.as_task(held, "made"),
-        dict.fromkeys(SHAPES, 5e-3), options, 0, tuple(patients_of.planted(held)),
+        dict.fromkeys(SHAPES, 5e-3), options, 0, truth=tuple(patients_of.planted(held)),
     ))  # fmt: skip
 
 
@@ -181,9 +191,12 @@ def own(
     else:
         both = data.with_splits({"train": 2.0, "test": 1.0}, seed)
         train, test = both.split("train"), both.split("test")
-    base, tokenizer, source, sources = opened(model)
-    texts = tuple(text for some in train.table["texts"].to_pylist() for text in some)
-    adapted, tokens = adapt(source.digest, base, tokenizer, texts, adapt_tokens)
+    base, tokenizer, source, sources, read = opened(model)
+    texts, others = (
+        tuple(text for some in side.table["texts"].to_pylist() for text in some)
+        for side in (train, test)
+    )
+    adapted, tokens = adapt(source.digest, base, tokenizer, texts, adapt_tokens, seed)
     if set(test.labels) != set(data.labels):
         raise DataError("the test needs both labels, as the training does", where=data.name)
     bases = {"as it was": base, "adapted": adapted}
@@ -192,7 +205,7 @@ def own(
             tuned, name, bases, tokenizer, options), train, tried)
         for name in SHAPES
     }  # fmt: skip
-    inputs = Inputs(bases, tokenizer, train, test, chosen, options, tokens)
+    inputs = Inputs(bases, tokenizer, train, test, chosen, options, tokens, read, others)
     return Prepared(inputs, (*data.sources, *sources), (source,))
 
 
@@ -207,3 +220,21 @@ def tuned(
         task, given["pieces"] = patients_of.joined(task), 2
     return fine_tune(bases[encoder], task, tokenizer=tokenizer, learning_rate=rate, seed=seed,
                      pooling=pooling, **given)  # fmt: skip
+
+
+def left_the_floor(inputs: Inputs) -> Iterator[Invariant]:
+    """Whether the adapted encoder learned more than which token is the most frequent."""
+    if not inputs.texts:
+        return
+    model, special = inputs.bases["adapted"], special_ids(inputs.tokenizer)
+    ids = [str(n) for n in range(len(inputs.texts))]
+    found = above_the_most_frequent(
+        model, TokenDocuments.of(ids, list(inputs.texts), inputs.tokenizer), length=_length(model),
+        mask=int(special.mask or 0), least_ratio=FLOOR, seed=0,
+    )  # fmt: skip
+    yield Invariant(f"the adapted encoder names {FLOOR:g} times as many masked tokens as one who "
+                    "names the most frequent always", found["passed"])  # fmt: skip
+
+
+def _length(model: Any) -> int:
+    return min(64, model.config.max_position_embeddings - 2)
