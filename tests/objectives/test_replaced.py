@@ -85,3 +85,6 @@ def test_a_token_classifier_of_one_label_detects_and_the_generator_is_of_its_kin
     assert type(objective.generator).__name__ == "ModernBertForMaskedLM"
     made = objective.loss(model, objective.prepare(documents(), Draws()))
     assert abs(made.parts["detection"] / made.n_targets - math.log(2)) < 0.1
+    logits, changed = objective.answers(model, objective.prepare(documents(), Draws()))
+    assert logits.shape == changed.shape and changed.sum() == made.parts["replaced"]
+    assert ((logits > 0) == changed).sum() == made.parts["right"]

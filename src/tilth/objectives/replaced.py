@@ -111,8 +111,33 @@ class Replaced:
 
     def loss(self, model: PreTrainedModel, batch: Batch) -> Loss:
         """Detection over all tokens and the generator's loss; parts in nats, summed."""
-        import torch
         import torch.nn.functional as F
+
+        fill, logits, changed = self._played(model, batch)
+        detect = F.binary_cross_entropy_with_logits(
+            logits.float(), changed.float(), reduction="sum"
+        )
+        total = fill / self._masked.how.rate + self.weight * detect
+        right = ((logits.detach() > 0) == changed).sum()
+        parts = {
+            "generator": fill.item(), "detection": detect.item(),
+            "replaced": float(changed.sum()), "right": float(right),
+        }  # fmt: skip
+        return Loss(total, parts, changed.numel())
+
+    def answers(self, model: PreTrainedModel, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """(logit that a token is replaced, whether it is), each (rows, length); nothing learns."""
+        import torch
+
+        with torch.inference_mode():
+            _, logits, changed = self._played(model, batch)
+        return logits.float().cpu().numpy(), changed.cpu().numpy()
+
+    def _played(
+        self, model: PreTrainedModel, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(the generator's loss, the model's logits, what is replaced)."""
+        import torch
 
         masked, targets, segments = (
             torch.from_numpy(batch[name].astype(np.int64)).to(model.device)
@@ -127,19 +152,9 @@ class Replaced:
         fill = cross_entropy_sum(guesses, targets[at])
         draws = torch.from_numpy(batch["draws"]).to(model.device)[at]
         ids = masked.masked_scatter(at, sample(guesses.detach(), draws))
-        original = torch.where(at, targets, masked)
-        changed = ids != original
-        logits = _one_a_token(model, forward(model, ids, segments, window=window), ids)
-        detect = F.binary_cross_entropy_with_logits(
-            logits.float(), changed.float(), reduction="sum"
-        )
-        total = fill / self._masked.how.rate + self.weight * detect
-        right = ((logits.detach() > 0) == changed).sum()
-        parts = {
-            "generator": fill.item(), "detection": detect.item(),
-            "replaced": float(changed.sum()), "right": float(right),
-        }  # fmt: skip
-        return Loss(total, parts, ids.numel())
+        changed = ids != torch.where(at, targets, masked)
+        logits = forward(model, ids, segments, window=window)
+        return fill, _one_a_token(model, logits, ids), changed
 
 
 def _one_a_token(model: PreTrainedModel, logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

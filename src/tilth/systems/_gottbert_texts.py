@@ -3,42 +3,67 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tilth.data.sets import SetPath, Source, find_set, open_set
 from tilth.data.task import Task
-from tilth.systems._encoder_study import TaskPair, Tuning, drawn, made_tasks, part, short
+from tilth.evaluation.card import Invariant, Measured
+from tilth.objectives.batch import Draws
+from tilth.objectives.masked import Masked
+from tilth.systems._encoder_study import (
+    LEAST,
+    MASK,
+    PAD,
+    SPECIAL,
+    TaskPair,
+    Tuning,
+    by_blocks,
+    drawn,
+    halves,
+    left_the_floor,
+    made_tasks,
+    nothing_tested,
+    short,
+    tokens_of,
+    unseen,
+)  # fmt: skip
 from tilth.tokens import bpe
+from tilth.tokens.bpe import decode, encode
 from tilth.tokens.documents import TokenDocuments
 from tilth.tokens.mixing import Mixed
 
-SPECIAL = (bpe.PAD, bpe.MASK)
-PAD, MASK = 1, 2
 METRICS = {
     "topics": "accuracy of news topics", "entities": "entity F1 of news",
     "legal": "entity F1 of court decisions",
 }  # fmt: skip
+TIMES = "hidden tokens named, times the most frequent token's share"
 BOOK = 60_000  # characters of a book
 SENTENCE = 160  # characters of a sentence whose entities are looked for
 PIECE = 2_000  # characters of a document: a chapter would be one document otherwise
+SHARE = 0.3  # of the tokens is hidden
 
 
 @dataclass(frozen=True)
 class Language:
-    """A tokenizer and the texts that it was learned on."""
+    """A tokenizer, the texts that it was learned on, and German ones that it was not."""
 
     tokenizer: Any
     corpus: Any
+    held: TokenDocuments
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`languages`: by the name of an arm; `tasks`: topics, entities, legal, drawn for the seed."""
+    """`languages`: by the name of an arm; `tasks`: topics, entities, legal, drawn for the seed;
+    `texts`: all that a language or a tokenizer learned from."""
 
     languages: dict[str, Language]
     tasks: tuple[TaskPair, ...]
+    texts: Sequence[str]
     tuning: Tuning
     width: int
     layers: int
@@ -46,34 +71,42 @@ class Inputs:
     tokens: int
     batch_tokens: int
     rate: float
+    least: float = LEAST
+
+
+def objective(inputs: Inputs) -> Masked:
+    """Masked tokens of full sentences, drawn anew each epoch."""
+    return Masked(length=inputs.length, rate=SHARE, mask=MASK, special=(PAD,))
 
 
 @functools.lru_cache(maxsize=1)
 def _texts(vocabulary: int) -> tuple[Any, ...]:
-    """(languages, tasks with the rows that may be used, sources): once a process.
+    """(languages, tasks with the rows that may be used, texts learned from, sources): once a
+    process.
 
-    The first half of the articles and sentences of the tasks is text to pre-train on, without its
-    labels; the other half is for fine-tuning and tests, and is in no corpus.
+    Half of the articles and of the blocks of sentences is text to pre-train on, without its labels;
+    of the other half, what is not in any corpus is for fine-tuning and tests.
     """
     novels, english = find_set("books_de"), find_set("books_en")
-    news, entities, legal = (open_set(n) for n in ("news_de_gnad", "ner_de", "legal_ner_de"))
-    assert isinstance(news, Task) and isinstance(entities, Task) and isinstance(legal, Task)
-    german = _books(novels)
-    kept = []
-    for task in (news, entities, legal):
-        rows = range(task.table.num_rows)
-        free = [n for n in rows if n % 2 == 0]
-        german += _texts_of(part(task, free))
-        other = part(task, [n for n in rows if n % 2])
-        kept.append(short(other, SENTENCE) if task.kind == "tag" else other)
+    opened = [open_set(name) for name in ("news_de_gnad", "ner_de", "legal_ner_de")]
+    german, asked = _books(novels), []
+    for task in opened:
+        assert isinstance(task, Task)
+        # Nothing says which sentences come from one text: neighbours stay together.
+        free, other = halves(by_blocks(task) if task.kind == "tag" else task, "gottbert")
+        german += free.texts()
+        asked.append(short(other, SENTENCE) if task.kind == "tag" else other)
     foreign = _books(english)[: len(german)]
+    kept = [unseen(task, german) for task in asked]
+    # Articles that are in no corpus, tested or not: nothing is learned from them here.
+    held = kept[0].texts()[::3]
     languages = {
-        "German": _language({"German": german}, vocabulary),
-        "German and English": _language({"German": german, "English": foreign}, vocabulary),
+        "German": _language({"German": german}, vocabulary, held),
+        "German and English": _language({"German": german, "English": foreign}, vocabulary, held),
     }
-    places = (novels, english, news, entities, legal)
+    places = (novels, english, *opened)
     sources: tuple[Source, ...] = tuple(one for place in places for one in place.sources)
-    return languages, kept, sources
+    return languages, kept, [*german, *foreign], sources
 
 
 def _books(place: SetPath) -> list[str]:
@@ -86,13 +119,7 @@ def _books(place: SetPath) -> list[str]:
     return found
 
 
-def _texts_of(task: Task) -> list[str]:
-    if task.kind == "tag":
-        return [" ".join(tokens) for tokens in task.table["tokens"].to_pylist()]
-    return task.table["text"].to_pylist()
-
-
-def _language(texts: dict[str, Sequence[str]], vocabulary: int) -> Language:
+def _language(texts: dict[str, Sequence[str]], vocabulary: int, held: Sequence[str]) -> Language:
     """One tokenizer on all texts in equal parts of bytes, and their mix by equal tokens."""
     sizes = {name: sum(len(t.encode()) for t in some) for name, some in texts.items()}
     least = min(sizes.values())
@@ -101,22 +128,19 @@ def _language(texts: dict[str, Sequence[str]], vocabulary: int) -> Language:
         step = max(1, round(sizes[name] / least))
         learned += list(some)[::step]
     tokenizer = bpe.train(learned, vocabulary, special=SPECIAL)
-    parts = {
-        name: TokenDocuments.of([str(n) for n in range(len(some))], list(some), tokenizer)
-        for name, some in texts.items()
-    }
-    return Language(tokenizer, Mixed(parts, limit=1))
+    parts = {name: tokens_of(some, tokenizer) for name, some in texts.items()}
+    return Language(tokenizer, Mixed(parts, limit=1), tokens_of(held, tokenizer, "held "))
 
 
 def real(
     seed: int, vocabulary: int, train: int, test: int, tuning: Tuning, shape: dict[str, Any]
 ) -> tuple[Inputs, tuple[Source, ...]]:
     """Inputs of a seed: texts are the same, the labelled rows are drawn anew."""
-    languages, kept, sources = _texts(vocabulary)
+    languages, kept, texts, sources = _texts(vocabulary)
     tasks = tuple(
         drawn(task, name, train, test, seed) for name, task in zip(METRICS, kept, strict=True)
     )
-    return Inputs(languages, tasks, tuning, **shape), sources
+    return Inputs(languages, tasks, texts, tuning, **shape), sources
 
 
 def linear_accuracy(pair: TaskPair) -> float:
@@ -137,11 +161,12 @@ def smoke(seed: int, tuning: Tuning, shape: dict[str, Any]) -> Inputs:
     """Docstrings in two made languages (the second with its words reversed), and made tasks."""
     from tilth.zoo.micro import docstrings
 
-    texts = [text for _, text in docstrings()[:60]]
+    texts = [text for _, text in docstrings()[:70]]
+    texts, held = texts[:60], texts[60:]
     other = [" ".join(word[::-1] for word in text.split()) for text in texts]
     languages = {
-        "German": _language({"German": texts}, 320),
-        "German and English": _language({"German": texts, "English": other}, 320),
+        "German": _language({"German": texts}, 320, held),
+        "German and English": _language({"German": texts, "English": other}, 320, held),
     }
     words = "file name list object string return value error path read".split()
     tagged, classified = made_tasks(seed, words)
@@ -149,4 +174,28 @@ def smoke(seed: int, tuning: Tuning, shape: dict[str, Any]) -> Inputs:
         drawn(task, name, 32, 16, 0)
         for name, task in zip(METRICS, (classified, tagged, tagged), strict=True)
     )
-    return Inputs(languages, tasks, tuning, **shape)
+    return Inputs(languages, tasks, [*texts, *other], tuning, **shape, least=0.0)
+
+
+def checked(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterator[Invariant]:
+    """What was learned and from what; masks move with the epoch and not otherwise; bytes come
+    back; half of the tokens are half."""
+    for name, found in measured.items():
+        if TIMES in found.metrics:
+            yield left_the_floor(name, found.metrics[TIMES], inputs.least)
+    yield nothing_tested(inputs.tasks, inputs.texts)
+    german, both = (inputs.languages[name] for name in ("German", "German and English"))
+    some = german.corpus.select(range(min(30, len(german.corpus))))
+    first, same, other = (
+        objective(inputs).prepare(some, Draws(seed, epoch))["ids"]
+        for seed, epoch in ((0, 0), (0, 0), (0, 1))
+    )
+    yield Invariant("the same seed and epoch give the same masks", np.array_equal(first, same))
+    yield Invariant("another epoch gives other masks", not np.array_equal(first, other))
+    hard = "Grüße, 日本 \x00\u0301 ñ \U0001f33e\tẞ\r\n"
+    back = [decode(one.tokenizer, encode(one.tokenizer, [hard])[0]) for one in (german, both)]
+    yield Invariant("every text comes back from its tokens", back == [hard, hard])
+    sizes = {one.tokenizer.get_vocab_size() for one in (german, both)}
+    yield Invariant("both vocabularies have the same size", len(sizes) == 1)
+    shares = [one["share"] for one in both.corpus.report().values()]
+    yield Invariant("half of the tokens are German", all(abs(s - 0.5) < 0.02 for s in shares))
