@@ -68,7 +68,7 @@ def model(name: str, *, progress: Progress = silent) -> ZooModel:
     key = digest_value(
         [
             VERSION, made_by.to_value(), [list(source) for source in text.sources],
-            [objective.name, objective.version, objective.parameters()],
+            [objective.name, objective.version, objective.parameters()], _settings(made_by),
         ]
     )  # fmt: skip
     folder = _place(name, key)
@@ -198,8 +198,14 @@ def _fresh(made_by: Recipe, vocabulary: int) -> Any:
         )
     return encoders.build_encoder(
         made_by.size, vocabulary=vocabulary, context=made_by.context, kind=made_by.encoder, pad=1,
-        seed=SEED,
+        seed=SEED, settings=_settings(made_by),
     )  # fmt: skip
+
+
+def _settings(made_by: Recipe) -> dict[str, Any]:
+    from tilth.models.encoders import NEAR
+
+    return dict(NEAR) if made_by.kind == "masked" and made_by.near else {}
 
 
 def _objective(made_by: Recipe) -> Objective:

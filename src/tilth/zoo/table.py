@@ -15,10 +15,11 @@ class Recipe:
     """One model. Budgets count tokens; `characters` is what each document gives at most.
 
     `kind`: `causal` (a Llama), or `masked`, with a share `rate` of masked tokens and the
-    architecture `encoder`, one of `encoders.KINDS`. `sources`: named sets, or
-    `installation`. `tokenizer`: the sources that the tokenizer is learned from, so that several
-    models share one. A causal model's gate is the 5-gram on the tokens that it saw; a masked one
-    must name `least_ratio` times as many masked tokens as the most frequent token would.
+    architecture `encoder`, one of `encoders.KINDS`, with the settings `encoders.NEAR` where `near`
+    says so. `sources`: named sets, or `installation`. `tokenizer`: the sources that the tokenizer
+    is learned from, so that several models share one. A causal model's gate is the 5-gram on the
+    tokens that it saw; a masked one must name `least_ratio` times as many masked tokens as the most
+    frequent token would.
     """
 
     zoo: str
@@ -35,6 +36,7 @@ class Recipe:
     learning_rate: float = 5e-3
     schedule: str = "cosine"
     encoder: str = "modernbert"
+    near: bool = True
     rate: float = 0.3
     least_ratio: float = 3.0
 
@@ -47,8 +49,8 @@ ENGLISH = ("books_en", "wiki_plain")
 PYTHON = ("installation",)
 MEDICAL = ("screening_cohen", "bio_pubmedqa")
 
-# Encoders of four layers, so that half of them can be frozen or left out. Berts of this size, with
-# learned positions, named as many masked tokens as one who knows no context.
+# Encoders of four layers, every other one local, so that half of them can be frozen or left out.
+# Berts of this size, with learned positions, named as many masked tokens as one without context.
 ZOO = {
     # Two epochs in small steps: 4 M tokens once, 2,048 a step, gave 1.962 bits per byte where the
     # 5-gram on them needs 1.915.
