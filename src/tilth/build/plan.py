@@ -156,7 +156,7 @@ class Evaluate:
 
     bytes: int = 1_000_000
     queries: int = 200
-    curation_tokens: int = 250_000
+    curation_tokens: int = 125_000
     curation_seeds: int = 2
     seed: int = 0
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tilth.documents.document import Document
 
 COLUMNS = ["id", "text", "source", "position", "format", "group", "metadata"]
+PIECE = 64
 
 
 def export(
@@ -49,9 +50,13 @@ def _jsonl(batches: Iterator[pa.RecordBatch], target: Path) -> int:
     count = 0
     with atomic_write(target) as file:
         for batch in batches:
-            columns = [_as_json(batch.column(name), name) for name in COLUMNS]
-            # The row is put together here: an encoder would parse the metadata and write it again.
-            file.write(b"".join(map(_LINE.__mod__, zip(*columns, strict=True))))
+            # Small pieces find their room again; a whole row group asks for new memory each time.
+            for start in range(0, batch.num_rows, PIECE):
+                columns = [
+                    _as_json(batch.column(name).slice(start, PIECE), name) for name in COLUMNS
+                ]
+                # Put together here: an encoder would parse the metadata and write it again.
+                file.write(b"".join(map(_LINE.__mod__, zip(*columns, strict=True))))
             count += batch.num_rows
     return count
 
@@ -66,9 +71,9 @@ def _as_json(column: pa.Array, name: str) -> list[bytes]:
     if pa.types.is_integer(column.type):
         return [b"%d" % value for value in column.to_pylist()]
     values = column.cast(pa.large_binary()).to_pylist()
-    return (
-        [value or b"{}" for value in values] if name == "metadata" else list(map(_quoted, values))
-    )
+    if name == "metadata":
+        return [value or b"{}" for value in values]
+    return list(map(_quoted, values))
 
 
 def _quoted(data: bytes) -> bytes:

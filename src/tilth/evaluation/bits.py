@@ -131,6 +131,8 @@ def _score(
     """Bits of the scored targets of each window, float64."""
     import torch
 
+    from tilth.models.packed import forward, packs
+
     rows = np.full((len(part), part[0][0] + 1), data.end, dtype=np.int64)
     scored = np.zeros((len(part), part[0][0]), dtype=bool)
     for row, (size, place, window) in enumerate(part):
@@ -141,10 +143,14 @@ def _score(
         shift = start + 1 - window.start
         rows[row, shift : shift + stop - start] = tokens[start:stop]
         scored[row, window.first - window.start : size] = True
-    inputs = torch.from_numpy(rows).to(model.device)
-    logits = model(input_ids=inputs[:, :-1], use_cache=False).logits.float()
-    nats = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), inputs[:, 1:].flatten(), reduction="none"
-    )
-    found = nats.view(len(part), -1).double().cpu().numpy()
-    return np.where(scored, found, 0.0).sum(axis=1) / math.log(2.0)
+    inputs, at = (torch.from_numpy(part).to(model.device) for part in (rows, scored))
+    if packs(model):
+        # Half of the positions are only there to be looked back at, and the head is the dearest
+        # part of a small model.
+        logits = forward(model, inputs[:, :-1], at=at)
+    else:
+        logits = model(input_ids=inputs[:, :-1], use_cache=False).logits[at]
+    nats = torch.nn.functional.cross_entropy(logits.float(), inputs[:, 1:][at], reduction="none")
+    found = np.zeros(scored.shape)
+    found[scored] = nats.double().cpu().numpy()
+    return found.sum(axis=1) / math.log(2.0)

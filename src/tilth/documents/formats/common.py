@@ -21,7 +21,7 @@ FREE_BYTES = 16_000_000
 _OF_THE_FILE = {None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Piece:
     """One document as a reader found it: `raw` names it, `format` "" means that of the unit.
 
