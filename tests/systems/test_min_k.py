@@ -59,3 +59,5 @@ def test_ones_own_data_alone(tmp_path):
     result = run_system(min_k, scale="own", data=task, settings=settings)
     assert result["data"][0]["name"] == "mine"
     assert all(one["holds"] for one in result["invariants"])
+    stated = {run.get("parameters") for run in result["runs"] if run["arm"] in ("Min-K%", "loss")}
+    assert len(stated) == 1 and stated.pop() > 10_000
