@@ -12,7 +12,7 @@ from tilth.zoo import tiny
 TINY = {"seeds": 1, "length": 32, "batch_tokens": 128}
 SETTINGS = {
     "bert2bert": {"tokens": 1280, "small_tokens": 1280, "rates": "0.005"},
-    "finance-merge": {"tokens": 1280},
+    "finance-merge": {"tokens": 1280, "rates": "0.002"},
     "redwhale": {"tokens": 1536, "more": 12, "rates": "0.003"},
     "spdf": {"tokens": 1280, "tuning": 1280, "rates": "0.005", "tuning_rates": "0.003"},
 }

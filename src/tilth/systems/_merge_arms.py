@@ -1,187 +1,224 @@
-"""What the arms of `finance-merge` share: base, domain and instructed model, their merges."""
+"""How the models of `finance-merge` are trained and merged, and what is measured of them."""
 
 from __future__ import annotations
 
-import copy
-import gzip
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tilth.data.sets import SetPath, Source, find_set
-from tilth.evaluation.bits import bits_per_byte
-from tilth.evaluation.card import Invariant, Measured, ModelSource, Ratio
+from tilth.evaluation.bits import bits_ratio
+from tilth.evaluation.card import Invariant, Measured, Ratio
 from tilth.models.checkpoint import Checkpoint
-from tilth.models.decoder import build
 from tilth.models.surgery.arithmetic import cosine, task_arithmetic
 from tilth.models.surgery.combine import combine
 from tilth.models.surgery.promise import equal_bits
 from tilth.objectives.causal import Causal
 from tilth.objectives.instruct import Instruct
-from tilth.systems import _continued_texts as given
 from tilth.systems import _merge_instructions as instructions
+from tilth.systems._continued_texts import Side
 from tilth.systems._greedy import continued, conversations
-from tilth.tokens import bpe
+from tilth.systems._merge_texts import Texts
+from tilth.systems._rates import TUNING_SEED
 from tilth.training.loop import fit
 
+BOTH = "bits per byte, mean of domain text and answers"
 DOMAIN = "bits per byte on held-out domain text"
+ANSWERS = "bits per byte of held-out answers"
 FORMAT = "held-out instructions followed"
-KEPT = "smaller share of both gains kept"
+RIGHT = "held-out instructions answered right"
 COSINE = "median |cosine| of the two vectors over tensors"
-NOVELS, FINANCE, CHARACTERS = "books_en", "finance_tatqa", 75_000
+TOLD = 2000
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """`text`: domain text in tokens; `found`: bits per byte and share right of base, domain and
-    instructed model; `tokens`: of each of the two trainings."""
+    """`tokens` of each training; `rates` from which each arm takes the best. `sibling`: a model
+    tuned on instructions that was given, None: it is tuned here. `prompts`: how many are asked."""
 
-    base: Checkpoint
-    domain: Checkpoint
-    instructed: Checkpoint
-    tokenizer: Any
-    text: given.Side
+    texts: Texts
     tokens: int
-    options: dict[str, Any]
-    prompts: list[tuple[str, str]]
-    found: dict[str, tuple[float, float]]
+    length: int
+    batches: tuple[int, int]
+    rates: tuple[float, ...]
+    most: int
+    prompts: int
+    sibling: Checkpoint | None = None
+    trained: dict[Any, Trained] = field(default_factory=dict)
 
 
-_bases: dict[Any, tuple[Any, ...]] = {}
+class Trained(NamedTuple):
+    """A checkpoint, what its trainings from the base cost, and how much of it they trained."""
+
+    made: Checkpoint
+    tokens: int = 0
+    flops: float = 0.0
+    parameters: int = 0
 
 
-def base_of(
-    scale: str, data: SetPath | None, model: str | None, *, base_tokens: int, size: str,
-    vocabulary: int, length: int, rate: float,
-) -> tuple[Any, ...]:  # fmt: skip
-    """(base checkpoint, tokenizer, domain text, sources, models), made once for all seeds."""
-    key = (scale, data and data.digest, model, base_tokens, size, vocabulary, length, rate)
-    if key in _bases:
-        return _bases[key]
-    _bases.clear()
-    models: tuple[ModelSource, ...] = ()
-    sources: tuple[Source, ...] = ()
-    if scale == "smoke":
-        from tilth.zoo import tiny
-
-        base, _, text = given.smoke()
-        tokenizer = tiny("causal")[1]
-    else:
-        place = data if data is not None else find_set(FINANCE)
-        domain = given.texts_of(place, CHARACTERS) if data is not None else _reports(place)
-        sources = place.sources
-        if model is not None:
-            base, tokenizer, source = given.given_model(model)
-            models = (source,)
-        else:
-            novels = find_set(NOVELS)
-            texts = given.texts_of(novels, CHARACTERS)
-            sources = (*novels.sources, *sources)
-            tokenizer = bpe.train(texts, vocabulary)
-            base = build(size, vocabulary=tokenizer.get_vocab_size(), context=length, seed=0)
-            fit(base, Causal(length=length), given.side(texts, tokenizer, "novels").train,
-                tokens=base_tokens, batch_tokens=2048, learning_rate=rate)  # fmt: skip
-        text = given.side(domain, tokenizer, "domain")
-    _bases[key] = (Checkpoint.of(base), tokenizer, text, sources, models)
-    return _bases[key]
-
-
-def _reports(place: SetPath) -> list[str]:
-    """Paragraphs and table of each report, without the questions, in the order of their digests."""
-    with gzip.open(place.path / "tatqa_dev.json.gz", "rt", encoding="utf-8") as file:
-        reports = json.load(file)
-    texts = []
-    for report in reports:
-        rows = [" | ".join(row) for row in report["table"]["table"]]
-        paragraphs = [part["text"] for part in sorted(report["paragraphs"], key=_order)]
-        texts.append("\n".join([*paragraphs, *rows]))
-    return sorted(set(texts), key=given.digest)
-
-
-def _order(part: Mapping[str, Any]) -> int:
-    return int(part["order"])
-
-
-def tuned(inputs: Inputs, start: Checkpoint, seed: int) -> Checkpoint:
-    """`start`, fine-tuned on instructions."""
-    data = conversations(instructions.conversations(2000, seed), inputs.tokenizer)
-    return _fit(inputs, start, Instruct(length=inputs.options["length"]), data, seed)
-
-
-def adapted(inputs: Inputs, start: Checkpoint, seed: int) -> Checkpoint:
+def adapted(inputs: Inputs, start: Trained, text: Side, rate: float, seed: int) -> Trained:
     """`start`, gone on with on domain text."""
-    return _fit(inputs, start, Causal(length=inputs.options["length"]), inputs.text.train, seed)
+    return _fit(inputs, start, Causal(length=inputs.length), text.train, rate, seed, 0)
 
 
-def _fit(inputs: Inputs, start: Checkpoint, objective: Any, data: Any, seed: int) -> Checkpoint:
-    model = start.model()
-    fit(
-        model, objective, data, tokens=inputs.tokens, batch_tokens=inputs.options["batch"],
-        learning_rate=inputs.options["rate"], seed=seed,
+def tuned(inputs: Inputs, start: Trained, rate: float, seed: int) -> Trained:
+    """`start`, fine-tuned on instructions."""
+    pairs = instructions.told(instructions.pairs()[0], TOLD, seed)
+    data = conversations(pairs, inputs.texts.tokenizer)
+    return _fit(inputs, start, Instruct(length=inputs.length), data, rate, seed, 1)
+
+
+def _fit(
+    inputs: Inputs, start: Trained, objective: Any, data: Any, rate: float, seed: int, kind: int
+) -> Trained:
+    model = start.made.model()
+    plan = fit(
+        model, objective, data, tokens=inputs.tokens, batch_tokens=inputs.batches[kind],
+        learning_rate=rate, seed=seed,
+    ).plan  # fmt: skip
+    return Trained(
+        Checkpoint.of(model), start.tokens + plan["tokens"], start.flops + plan["flops"],
+        plan["trainable_parameters"],
     )  # fmt: skip
-    return Checkpoint.of(model)
 
 
-def scores(inputs: Inputs, made: Checkpoint) -> tuple[Ratio, list[float]]:
-    """Bits and bytes of each held-out text; 1 or 0 for each held-out instruction."""
+def part(inputs: Inputs, name: str, text: Side, rate: float, seed: int) -> Trained:
+    """The `domain` or the `instructed` model, from the base, once for each seed and rate."""
+    key = (name, rate, seed)
+    if key not in inputs.trained:
+        base = Trained(inputs.texts.base)
+        if name == "domain":
+            inputs.trained[key] = adapted(inputs, base, text, rate, seed)
+        elif inputs.sibling is not None:
+            inputs.trained[key] = Trained(inputs.sibling)
+        else:
+            inputs.trained[key] = tuned(inputs, base, rate, seed)
+    return inputs.trained[key]
+
+
+def parts(inputs: Inputs, text: Side, rate: float, seed: int) -> list[Trained]:
+    return [part(inputs, name, text, rate, seed) for name in ("domain", "instructed")]
+
+
+# (inputs, domain text to learn, rate, seed) -> a model.
+Make = Callable[[Inputs, Side, float, int], Trained]
+
+
+def alone(name: str) -> Make:
+    """The domain model or the instructed one."""
+    return lambda inputs, text, rate, seed: part(inputs, name, text, rate, seed)
+
+
+def merged(**options: Any) -> Make:
+    """Both, merged."""
+
+    def make(inputs: Inputs, text: Side, rate: float, seed: int) -> Trained:
+        both = parts(inputs, text, rate, seed)
+        drawn = {"seed": seed} if options.get("method") == "dare" else {}
+        made = combine(
+            inputs.texts.base, others=[one.made for one in both], **options, **drawn
+        )  # fmt: skip
+        return Trained(
+            made, sum(one.tokens for one in both), sum(one.flops for one in both),
+            max(one.parameters for one in both),
+        )  # fmt: skip
+
+    return make
+
+
+def one_after_the_other(domain_first: bool) -> Make:
+    """Both trainings of one model, at one rate."""
+
+    def make(inputs: Inputs, text: Side, rate: float, seed: int) -> Trained:
+        if domain_first:
+            return tuned(inputs, part(inputs, "domain", text, rate, seed), rate, seed)
+        return adapted(inputs, part(inputs, "instructed", text, rate, seed), text, rate, seed)
+
+    return make
+
+
+def scores(
+    inputs: Inputs, made: Checkpoint, text: Side, pairs: list[instructions.Pair]
+) -> tuple[Ratio, Ratio]:
+    """Bits and bytes of domain texts and of answers."""
     model = made.model()
-    length = inputs.options["length"]
-    found = bits_per_byte(model, inputs.text.test, length)["per_document"]
-    prompts = [instructions.prompt(*pair) for pair in inputs.prompts]
-    texts = continued(model, inputs.tokenizer, prompts, inputs.options["most"])
-    followed = [float(instructions.right(*pair, t)) for pair, t in zip(inputs.prompts, texts)]
-    return Ratio(np.array(found["bits"]), np.array(found["bytes"], dtype=float)), followed
+    domain = bits_ratio(model, text.test, inputs.length)
+    answers = instructions.answer_bits(model, inputs.texts.tokenizer, instructions.every(pairs))
+    return domain, answers
 
 
-def arm(
-    make: Callable[[Inputs, int], Checkpoint], trainings: int
-) -> Callable[[Inputs, int], Measured]:
-    """The arm whose checkpoint `make` gives after so many `trainings` in all."""
+def _whole(ratio: Ratio) -> float:
+    return float(ratio.numerators.sum() / ratio.denominators.sum())
+
+
+def arm(name: str, make: Make | None) -> Callable[[Inputs, int], Measured]:
+    """The arm whose checkpoint `make` gives; None is the base.
+
+    Its rate is the best for the mean of both bits per byte, but those of the two models alone for
+    what each of them learns.
+    """
+    goal = {"domain": 0, "instructed": 1}.get(name, 2)
 
     def measure(inputs: Inputs, seed: int) -> Measured:
-        made = make(inputs, seed)
-        bits, followed = scores(inputs, made)
-        bpb = float(bits.numerators.sum() / bits.denominators.sum())
-        (b_text, b_form), (d_text, _), (_, i_form) = (
-            inputs.found[name] for name in ("base", "domain", "instructed")
-        )
-        text, form = b_text - d_text, i_form - b_form
-        nothing = text <= 0 or form <= 0
-        shares = [] if nothing else [(b_text - bpb) / text, (np.mean(followed) - b_form) / form]
-        kept = float(min(shares)) if shares else float("nan")
-        metrics = {DOMAIN: bits, FORMAT: followed, KEPT: kept, COSINE: _cosines(inputs)}
-        return Measured(metrics, tokens=trainings * inputs.tokens, products={"checkpoint": made})
+        texts = inputs.texts
+        _, tried, tested = instructions.pairs()
+
+        def bits(rate: float) -> float:
+            made = make(inputs, texts.tuning, rate, TUNING_SEED).made if make else texts.base
+            found = scores(inputs, made, texts.tuning, tried[: inputs.prompts])
+            return (*map(_whole, found), sum(map(_whole, found)) / 2)[goal]
+
+        made, rate = Trained(texts.base), 0.0
+        if make is not None:
+            key = (name, inputs.tokens, inputs.length, inputs.batches, inputs.sibling is None)
+            rate = texts.chosen.rate(key, inputs.rates, bits)
+            made = make(inputs, texts.text, rate, seed)
+        pairs = tested[: inputs.prompts]
+        domain, answers = scores(inputs, made.made, texts.text, pairs)
+        asked = [instructions.prompt(*pair) for pair in pairs]
+        said = continued(made.made.model(), texts.tokenizer, asked, inputs.most)
+        followed = [float(instructions.followed(f, one)) for (_, f), one in zip(pairs, said)]
+        right = [float(instructions.right(*pair, one)) for pair, one in zip(pairs, said)]
+        metrics: dict[str, Any] = {
+            BOTH: (_whole(domain) + _whole(answers)) / 2, DOMAIN: domain, ANSWERS: answers,
+            FORMAT: followed, RIGHT: right, "learning rate": rate,
+        }  # fmt: skip
+        if name == "merged":
+            metrics[COSINE] = _cosines(texts.base, *parts(inputs, texts.text, rate, seed))
+        return Measured(
+            metrics, tokens=made.tokens, flops=made.flops, parameters=made.parameters,
+            products={"made": made.made, "rate": rate},
+        )  # fmt: skip
 
     return measure
 
 
-def _cosines(inputs: Inputs) -> float:
+def _cosines(base: Checkpoint, domain: Trained, instructed: Trained) -> float:
     """Near 0 where the two trainings moved the weights in directions of their own."""
     found = [
-        abs(cosine(tensor, inputs.domain.tensors[name], inputs.instructed.tensors[name]))
-        for name, tensor in inputs.base.tensors.items()
+        abs(cosine(tensor, domain.made.tensors[name], instructed.made.tensors[name]))
+        for name, tensor in base.tensors.items()
     ]
     return float(np.nanmedian(found))
 
 
 def checked(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Invariant]:
-    """Exact properties of the sum of vectors."""
-    both = [inputs.domain, inputs.instructed]
+    """Exact properties of the sum of vectors, and of what was held out."""
+    base_, found_ = inputs.texts.base, measured["merged"].products
+    both = [one.made for one in parts(inputs, inputs.texts.text, found_["rate"], 0)]
 
     def same(left: Checkpoint, right: Checkpoint) -> bool:
         return all(equal_bits(t, right.tensors[n]) for n, t in left.tensors.items())
 
-    one = combine(inputs.base, others=both, weights=[1, 0])
+    one = combine(base_, others=both, weights=[1, 0])
     yield Invariant("weights 1 and 0 give the domain model, bit for bit", same(one, both[0]))
-    none = combine(inputs.base, others=both, weights=[0, 0])
-    yield Invariant("weights of 0 give the base, bit for bit", same(none, inputs.base))
-    turned = combine(inputs.base, others=both[::-1])
-    merged = measured["merged"].products["checkpoint"]
+    none = combine(base_, others=both, weights=[0, 0])
+    yield Invariant("weights of 0 give the base, bit for bit", same(none, base_))
+    turned = combine(base_, others=both[::-1])
+    merged = found_["made"]
     yield Invariant("the order of the vectors is irrelevant, bit for bit", same(merged, turned))
-    name, base = next(iter(inputs.base.tensors.items()))
+    name, base = next(iter(base_.tensors.items()))
     half = np.arange(base.numel()).reshape(base.shape) % 2 == 0
     import torch
 
@@ -191,5 +228,11 @@ def checked(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterable[Invari
     wanted = torch.where(mask, left, right)
     found = task_arithmetic(base, [left, right], [1, 1])
     yield Invariant("changes in different places merge without loss", equal_bits(found, wanted))
-    copied = copy.deepcopy(inputs.base.tensors)
-    yield Invariant("the base is as it was", same(inputs.base.with_(copied), inputs.base))
+    same_base = base_.digest == inputs.texts.digest
+    yield Invariant("the base is as it was before any training", same_base)
+    learned, tried, tested = (set(part) for part in instructions.pairs())
+    apart = not (learned & tested or learned & tried or tried & tested)
+    tests, trained = (
+        set(map(bytes, side.tokens)) for side in (inputs.texts.text.test, inputs.texts.text.train)
+    )
+    yield Invariant("no tested text and no tested pair is learned", apart and not tests & trained)
