@@ -1,4 +1,4 @@
-"""Tasks and encoders of the system `casehold`: items made from summaries of opinions.
+"""Texts and tasks of the system `casehold`: items made from summaries of opinions.
 
 An item is the first half of a summary and five second halves: its own and the four nearest ones of
 other cases by TF-IDF. The encoders learn from other cases than those of the items.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,40 +16,23 @@ import pyarrow as pa
 from tilth.data.sets import find_set, open_set
 from tilth.data.task import Task, schema
 from tilth.errors import DataError
-from tilth.evaluation.card import ModelSource
-from tilth.models.encoders import build_encoder
-from tilth.objectives.masked import Masked
 from tilth.store.digest import digest
-from tilth.tokens import bpe
-from tilth.tokens.documents import TokenDocuments
-from tilth.training.loop import fit
+from tilth.systems._encoder_study import ASIDE, TaskPair, normal, part, seen, unseen
 
 CHOICES = 5
-STEP = 1024
-LEAST = 3.0
-PAD_ID, MASK_ID = 1, 2
+CONTEXT, HOLDING = 20, 16  # words of an item
+TESTS = 300
 TASKS = ("sentiment", "terms", "holdings")
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Budgets in tokens: each encoder learns from twice `tokens`, in two halves of which the first
-    is shared by two. `context` and `holding` are words of an item."""
+class Texts:
+    """What encoders learn from, and texts of the same kinds that none learned from."""
 
-    tokens: int = 500_000
-    size: str = "250k"
-    vocabulary: int = 1024
-    context: int = 20
-    holding: int = 16
-    learning_rate: float = 2e-3
-
-
-@dataclass(frozen=True)
-class Encoder:
-    model: Any
-    tokenizer: Any
-    tokens: int
-    flops: float
+    general: Sequence[str]
+    law: Sequence[str]
+    held_general: Sequence[str]
+    held_law: Sequence[str]
 
 
 def halves(text: str, context: int, holding: int) -> tuple[str, str] | None:
@@ -131,77 +113,43 @@ def passages(task: Task, words: int, each: int) -> Task:
     return replace(task, name="terms", table=pa.Table.from_pylist(rows, schema("classify")))
 
 
-def learn(
-    texts: Sequence[str], tokenizer: Any, plan: Plan, tokens: int, start: Any = None
-) -> Encoder:
-    """An encoder from scratch, or gone on with, by masked language modelling."""
-    import copy
-
-    data = TokenDocuments.of([str(n) for n in range(len(texts))], texts, tokenizer)
-    model = copy.deepcopy(start.model) if start else build_encoder(
-        plan.size, vocabulary=tokenizer.get_vocab_size(), context=96, pad=PAD_ID
-    )  # fmt: skip
-    objective = Masked(length=64, mask=MASK_ID, special=(PAD_ID,))
-    history = fit(model, objective, data, tokens=tokens, batch_tokens=STEP, seed=0,
-                  learning_rate=plan.learning_rate)  # fmt: skip
-    before = (start.tokens, start.flops) if start else (0, 0.0)
-    return Encoder(model, tokenizer, before[0] + history.plan["tokens"],
-                   before[1] + history.plan["flops"])  # fmt: skip
-
-
-def gate(one: Encoder, texts: Sequence[str]) -> bool:
-    """Whether an encoder names `LEAST` times as many hidden tokens as the most frequent one would,
-    on texts that it did not see: one that does not has learned how often tokens are, no more."""
-    from tilth.zoo.gate import above_the_most_frequent
-
-    data = TokenDocuments.of([str(n) for n in range(len(texts))], texts, one.tokenizer)
-    found = above_the_most_frequent(
-        one.model, data, length=64, mask=MASK_ID, least_ratio=LEAST, seed=0
-    )
-    return bool(found["passed"])
-
-
-def encoders(general: Sequence[str], law: Sequence[str], plan: Plan) -> dict[str, Encoder]:
-    """Equal tokens: general twice, general then law, law alone with a vocabulary of its own."""
-    shared, own = (
-        bpe.train(texts, plan.vocabulary, special=(bpe.PAD, bpe.MASK)) for texts in (general, law)
-    )
-    tokens = plan.tokens // STEP * STEP
-    base = learn(general, shared, plan, tokens)
-    return {
-        "general twice": learn(general, shared, plan, tokens, base),
-        "general, then law": learn(law, shared, plan, tokens, base),
-        "law alone": learn(law, own, plan, 2 * tokens),
-    }
+def pair(task: Task, name: str, train: int, seed: int) -> TaskPair:
+    """At most `TESTS` rows of one half, the same for every seed; of the other half a sample by the
+    seed, and what is set aside to choose rates with. No group and no text crosses."""
+    has = {"train", "test"} <= set(task.splits())
+    both = task if has else task.with_splits({"train": 1.0, "test": 1.0})
+    pool, held = both.split("train"), both.split("test")
+    held = held.take(range(min(TESTS, held.table.num_rows)))
+    pool = part(pool, np.flatnonzero(~seen(pool.texts(), held.texts())).tolist())
+    fixed = sorted(range(pool.table.num_rows), key=lambda n: digest("casehold aside", n))
+    aside, left = fixed[::ASIDE], [n for place, n in enumerate(fixed) if place % ASIDE]
+    order = sorted(left, key=lambda n: digest("casehold", seed, n))
+    return TaskPair(name, part(pool, order[:train]), held, part(pool, aside[:train]))
 
 
 @functools.lru_cache(maxsize=1)
-def opinions(plan: Plan) -> tuple[dict[str, Encoder], dict[str, Task], Any, tuple, ModelSource]:
-    """(encoders, tasks, texts that the law encoders saw, sources, the general encoder with its
-    gate); once a process."""
+def opinions() -> tuple[Texts, dict[str, Task], tuple]:
+    """(texts, tasks none of whose texts is among those to learn from, sources); once a process."""
     cases, contracts, reviews = (open_set(n) for n in ("legal_scotus", "legal_terms", "glue_sst2"))
     assert isinstance(cases, Task) and isinstance(contracts, Task) and isinstance(reviews, Task)
     novels, pages = find_set("books_en"), find_set("wiki_plain")
-    texts = sorted(dict.fromkeys(cases.table["text"].to_pylist()), key=digest)
+    alone = {normal(text): text for text in cases.table["text"].to_pylist()}
+    texts = sorted(alone.values(), key=digest)
     learned, asked = texts[: len(texts) // 2], texts[len(texts) // 2 :]
     parted = contracts.with_splits({"learn": 0.6, "ask": 0.4})
     terms = [t[:30_000] for t in parted.split("learn").table["text"].to_pylist()]
     law = [*terms, *learned * 3]
-    general = [d.text[100_000:140_000] for d in novels.documents()]
-    general += [d.text[:20_000] for d in pages.documents()]
-    made = encoders(general, law, plan)
-    held = [d.text[200_000:220_000] for d in novels.documents()][:20]
-    key = digest(*[part for one in made.values() for part in (one.tokens, *_bytes(one.model))])
-    model = ModelSource("general twice", key, gate(made["general twice"], held))
+    books = [document.text for document in novels.documents()]
+    general = [text[100_000:140_000] for text in books]
+    general += [document.text[:20_000] for document in pages.documents()]
     tasks = {
         "sentiment": reviews,
         "terms": passages(parted.split("ask"), 32, 8),
-        "holdings": items(asked, plan.context, plan.holding),
+        "holdings": items(asked, CONTEXT, HOLDING),
     }
+    tasks = {name: unseen(task, [*terms, *learned, *general]) for name, task in tasks.items()}
     used = (cases, contracts, reviews, novels, pages)
     sources = tuple(source for one in used for source in one.sources)
-    return made, tasks, law, sources, model
-
-
-def _bytes(model: Any) -> list[bytes]:
-    return [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
+    held_law = [*tasks["terms"].texts(), *asked]
+    held = Texts(general, law, [text[200_000:220_000] for text in books][:20], held_law)
+    return held, tasks, sources
