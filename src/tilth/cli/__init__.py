@@ -48,14 +48,11 @@ def collect_seldom() -> None:
     """Look for garbage seldom in this process: every 20,000 new objects, not every 700.
 
     What the large libraries make when they are imported stays, and looking through it again and
-    again, once more at the very end, took a fifth of a short command's time. Most garbage goes
-    without this search anyway.
+    again took a fifth of a short command's time. Most garbage goes without this search anyway.
     """
-    import atexit
     import gc
 
     gc.set_threshold(20_000, 50, 50)
-    atexit.register(gc.freeze)
 
 
 def main(arguments: list[str] | None = None) -> None:
