@@ -1,0 +1,72 @@
+"""What the engine needs of a model: a runner, a tokenizer, and how its texts begin and end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tilth.errors import UsageError, nearest
+from tilth.models.folder import load_model, load_tokenizer
+from tilth.serving.fallback import FallbackRunner
+from tilth.serving.model_runner import ModelRunner
+from tilth.serving.weights import refusal
+from tilth.tokens.special import special_ids
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedModel
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """`begin`: the token that begins a document; `ends`: those that end an answer; `note`: why
+    `transformers` runs it, empty where the engine does."""
+
+    runner: Any
+    tokenizer: Tokenizer
+    begin: int
+    ends: frozenset[int]
+    context: int
+    note: str
+
+
+def model_folder(folder: str | Path) -> Path:
+    """The folder of a model: the one that is given, or the model in the folder of a run."""
+    inside = Path(folder) / "model"
+    if not (Path(folder) / "config.json").is_file() and (inside / "config.json").is_file():
+        return inside
+    return Path(folder)
+
+
+def open_model(
+    model: str | Path | PreTrainedModel, tokenizer: Tokenizer | None, dtype: str, device: str
+) -> Opened:
+    """Load what is named, or take what is there; errors as for `models.folder.load_model`."""
+    import torch
+
+    if dtype not in DTYPES:
+        raise UsageError(f"no dtype {dtype!r} is served", hint=nearest(dtype, DTYPES))
+    folder: Path | None = None
+    if isinstance(model, (str, Path)):
+        folder = model_folder(model)
+        loaded = load_model(folder, "causal", dtype=dtype)
+        tokenizer = tokenizer or load_tokenizer(folder)
+    else:
+        loaded = model
+    if tokenizer is None:
+        raise UsageError("a model that is no folder comes with its tokenizer")
+    special = special_ids(tokenizer, folder)
+    runner: Any
+    if note := refusal(loaded):
+        note += ": it runs through transformers, without paging and prefix sharing"
+        runner = FallbackRunner(loaded.to(device))  # type: ignore[arg-type]
+    else:
+        runner = ModelRunner(loaded, getattr(torch, dtype), device)
+    ends = {special.end}
+    for config in (loaded.config, getattr(loaded, "generation_config", None)):
+        stated = getattr(config, "eos_token_id", None)
+        ends |= {stated} if isinstance(stated, int) else set(stated or ())
+    return Opened(runner, tokenizer, special.begin, frozenset(ends), runner.shape.context, note)
