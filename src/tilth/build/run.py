@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # Kinds of search, and the part of a run that does it.
 SEARCHES = {"lexical": "index", "dense": "dense", "fused": "fused"}
+TOP_K = 50
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,13 @@ class Run:
 
         return decoder.load(self._part("model"))
 
+    @functools.cached_property
+    def engine(self) -> Any:
+        """The engine that serves the model, one prompt at a time."""
+        from tilth.serving.engine import Engine
+
+        return Engine(self._part("model"), sequences=1)
+
     @property
     def report(self) -> dict[str, Any]:
         return dict(read_json(self._part("report") / "report.json"))
@@ -175,11 +183,9 @@ class Run:
         self, prompt: str, tokens: int = 64, temperature: float = 0.8, seed: int = 0
     ) -> str:
         """The model's continuation of a prompt, without the prompt."""
-        from tilth.models.complete import complete
-
-        return complete(
-            self.model, self.tokenizer, prompt, tokens=tokens, temperature=temperature, seed=seed
-        )
+        return self.engine.generate(
+            [prompt], tokens=tokens, temperature=temperature, seed=seed, top_k=TOP_K
+        )[0]
 
     def summary(self) -> dict[str, Any]:
         """Counts, and the first screen of the report; a JSON value."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -32,25 +33,27 @@ def generate(
     """
     from pathlib import Path
 
+    from tilth.build.run import TOP_K, Run
     from tilth.cli.output import emit, info
+    from tilth.errors import UsageError
+    from tilth.serving.engine import Engine
 
-    options = {"tokens": tokens, "temperature": temperature, "seed": seed}
+    settings = {"temperature": temperature, "seed": seed, "top_k": TOP_K}
     if (Path(run) / "config.json").is_file():
-        from tilth.models.complete import answer, complete
-        from tilth.models.folder import load_model, load_tokenizer
-
-        model = load_model(run)
-        if chat:
-            text = answer(model, run, prompt, **options)
-        else:
-            text = complete(model, load_tokenizer(run), prompt, **options)
+        engine = Engine(run, sequences=1)
+    elif chat:
+        raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
     else:
-        from tilth.build.run import Run
-        from tilth.errors import UsageError
+        engine = Run(run).engine
+    if engine.note:
+        print(engine.note, file=sys.stderr)
+    asked: str | list[int] = prompt
+    if chat:
+        from tilth.tokens.chat import Chat
 
-        if chat:
-            raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
-        text = Run(run).generate(prompt, **options)
+        question = [{"role": "user", "content": prompt}]
+        asked = Chat.load(run).render(question, answer=True).ids.tolist()
+    text = engine.generate([asked], tokens, **settings)[0]
     if not emit({"prompt": prompt, "text": text}, json):
         info(text if chat else prompt + text)
 

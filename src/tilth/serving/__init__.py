@@ -14,6 +14,7 @@ from tilth.types import Generator
 
 GENERATORS = {
     "endpoint": "tilth.serving.endpoint:Endpoint",
+    "local": "tilth.serving.local:Local",
     "replay": "tilth.serving.replay:Replay",
     "rules": "tilth.serving.rules:Rules",
 }

@@ -103,7 +103,11 @@ class Engine:
         return bool(self.waiting or self.running or self._events)
 
     def encode(self, prompt: str) -> list[int]:
-        """The tokens of a prompt, as the beginning of a document."""
+        """The tokens of a prompt, as the beginning of a document. DataError for what is no text."""
+        try:
+            prompt.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise DataError(f"the prompt is no valid text: {error.reason}") from None
         return [self.begin, *self.tokenizer.encode(prompt, add_special_tokens=False).ids]
 
     def check(self, prompt: int, tokens: int) -> None:
@@ -280,7 +284,9 @@ class Engine:
                 found[event.request].add(event)
         return [found[number] for number in numbers]
 
-    def generate(self, prompts: Sequence[str], tokens: int = 64, **settings: Any) -> list[str]:
+    def generate(
+        self, prompts: Sequence[str | Sequence[int]], tokens: int = 64, **settings: Any
+    ) -> list[str]:
         """The continuation of each prompt, without the prompt. `settings`: those of `Sampling`.
 
         Raises DataError where one failed, with its reason.

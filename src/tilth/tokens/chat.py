@@ -90,6 +90,11 @@ class Chat:
         }
         return cls(tokenizer, template if isinstance(template, str) else None, names)
 
+    @property
+    def has_template(self) -> bool:
+        """Whether the folder has a template of its own; else the plain form is used."""
+        return self._template is not None
+
     def render(self, messages: Messages, *, answer: bool = False) -> Rendered:
         """The ids of a conversation; with `answer` up to where the next answer is to begin.
 
