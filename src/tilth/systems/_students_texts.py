@@ -26,7 +26,7 @@ class Setting:
     """The same for all arms. `steps` of `batch` examples, two tokens for each parameter of the
     student; `pretrain` tokens of the student."""
 
-    steps: int = 500
+    steps: int = 340
     batch: int = 16
     length: int = 64
     rate: float = 1e-3  # of the teacher; those of the students are tuned, see `rates`

@@ -60,7 +60,7 @@ ZOO = {
     ),
     "encoder-general": Recipe(
         "shared", "masked", "ModernBert on English novels and Wikipedia", ENGLISH, ENGLISH,
-        4_000_000, size="0.34m", batch_tokens=1024,
+        3_000_000, size="0.27m", vocabulary=1024, batch_tokens=1024,
     ),
     "encoder-bio": Recipe(
         "shared", "masked", "ModernBert on titles and abstracts of medical articles", MEDICAL,
