@@ -143,6 +143,8 @@ def build_shape(
         "eos_token_id": end,
         "pad_token_id": pad,
     }
+    maker: Any
+    model_class: Any
     if kind == "roberta":
         start = 1 if pad is None else pad
         made |= {"pad_token_id": start, "max_position_embeddings": context + start + 1}

@@ -7,7 +7,9 @@ masked place, and the model says of every token whether it is the original. A dr
 equals the original counts as original. No gradient goes through the draw. All tokens are targets,
 not 15 %, which is why it learns faster per token than `masked`. For encoders; the model has no
 language model's head, so compare it by probes and tasks, never by perplexity. A generator nearly
-as large as the model makes the task too hard: a quarter to a half of its width is usual.
+as large as the model makes the task too hard: a quarter to a half of its width is usual. Of some
+hundred thousand tokens neither learns anything when both begin from nothing: let a generator of the
+model's shape learn first with `masked`, then begin the model as it (`generator` may be set).
 
 Here the generator has its own embeddings; the paper shares those of the model. L_masked is divided
 by the rate in place of the count of masked tokens, so that losses of parts of a batch add up.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tilth.data.sets import Source, find_set, open_set
+from tilth.data.sets import Source, find_set
 from tilth.data.task import Task
 from tilth.evaluation.card import Measured
 from tilth.models.checkpoint import Checkpoint
@@ -33,6 +33,7 @@ from tilth.systems._encoder_study import (
     pretrain,
     seen,
     short,
+    task_of,
     times_the_most_frequent,
     tokens_of,
     tuned_value,
@@ -173,8 +174,11 @@ def arm(method: str, constant: bool = False) -> Callable[[Inputs, int], Measured
 
 def _apart(texts: Sequence[str], block: int) -> tuple[list[str], list[str]]:
     """(texts to learn from, texts held out): every tenth block."""
-    held = [n // block % 10 == 0 for n in range(len(texts))]
-    return tuple([t for t, out in zip(texts, held) if out is which] for which in (False, True))  # type: ignore[return-value]
+    out = [n // block % 10 == 0 for n in range(len(texts))]
+    return (
+        [text for text, held in zip(texts, out) if not held],
+        [text for text, held in zip(texts, out) if held],
+    )
 
 
 def _finished(
@@ -207,13 +211,11 @@ def _real(size: int, base_tokens: int, shape: Shape) -> tuple[Any, Task, Task, t
     encyclopaedia, novels = find_set("wiki_plain"), find_set("books_en")
     general = [document.text[:CHARACTERS] for place in (encyclopaedia, novels)
                for document in place.documents()]  # fmt: skip
-    entities = open_set("bio_ner_ncbi")
-    assert isinstance(entities, Task)
+    entities = task_of("bio_ner_ncbi")
     tested = entities.split("devel")
     medical, sources = [], [*encyclopaedia.sources, *novels.sources]
     for name in SENTENCES:
-        task = open_set(name)
-        assert isinstance(task, Task)
+        task = task_of(name)
         sources += task.sources
         some = task.split("train") if "train" in task.splits() else task
         medical += some.texts()

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tilth.data.sets import Source, open_set
-from tilth.data.task import Task
+from tilth.data.sets import Source
 from tilth.store.digest import digest
-from tilth.systems._encoder_study import ASIDE, LEAST, SPECIAL, seen, tokens_of
+from tilth.systems._encoder_study import ASIDE, LEAST, SPECIAL, seen, task_of, tokens_of
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
 
@@ -57,8 +56,7 @@ class Inputs:
 @functools.lru_cache(maxsize=1)
 def _legal() -> tuple[list[tuple[str, str, str]], tuple[Source, ...]]:
     """(text, kind, service) of the documents, and the sources: once a process."""
-    terms = open_set("legal_terms")
-    assert isinstance(terms, Task)
+    terms = task_of("legal_terms")
     columns = (terms.table[name].to_pylist() for name in ("text", "label", "group"))
     return [(text[:CHARACTERS], kind, group) for text, kind, group in zip(*columns)], terms.sources
 

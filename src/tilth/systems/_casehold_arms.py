@@ -42,7 +42,7 @@ class Plan:
     """Budgets in tokens: each encoder learns from twice `tokens`, in two halves of which the first
     is shared by two. `least`: see `left_the_floor`."""
 
-    tokens: int = 400_384
+    tokens: int = 300_032
     vocabulary: int = 500
     width: int = 64
     layers: int = 2

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow as pa
 
-from tilth.data.sets import find_set, open_set
+from tilth.data.sets import find_set
 from tilth.data.task import Task, schema
 from tilth.errors import DataError
 from tilth.store.digest import digest
-from tilth.systems._encoder_study import ASIDE, TaskPair, normal, part, seen, unseen
+from tilth.systems._encoder_study import ASIDE, TaskPair, normal, part, seen, task_of, unseen
 
 CHOICES = 5
 CONTEXT, HOLDING = 20, 16  # words of an item
@@ -130,8 +130,7 @@ def pair(task: Task, name: str, train: int, seed: int) -> TaskPair:
 @functools.lru_cache(maxsize=1)
 def opinions() -> tuple[Texts, dict[str, Task], tuple]:
     """(texts, tasks none of whose texts is among those to learn from, sources); once a process."""
-    cases, contracts, reviews = (open_set(n) for n in ("legal_scotus", "legal_terms", "glue_sst2"))
-    assert isinstance(cases, Task) and isinstance(contracts, Task) and isinstance(reviews, Task)
+    cases, contracts, reviews = map(task_of, ("legal_scotus", "legal_terms", "glue_sst2"))
     novels, pages = find_set("books_en"), find_set("wiki_plain")
     alone = {normal(text): text for text in cases.table["text"].to_pylist()}
     texts = sorted(alone.values(), key=digest)

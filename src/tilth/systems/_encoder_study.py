@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tilth.data.sets import open_set
 from tilth.data.task import Task
 from tilth.errors import DataError
 from tilth.evaluation.card import Invariant
@@ -56,6 +57,13 @@ class Tuning:
     batch: int = 16
     rates: tuple[float, ...] = (3e-3,)
     length: int = 64
+
+
+def task_of(name: str) -> Task:
+    """The named set, which must be a task."""
+    found = open_set(name)
+    assert isinstance(found, Task)
+    return found
 
 
 def encoder(

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tilth.data.sets import SetPath, Source, find_set, open_set
-from tilth.data.task import Task
+from tilth.data.sets import SetPath, Source, find_set
 from tilth.evaluation.card import Invariant, Measured
 from tilth.objectives.batch import Draws
 from tilth.objectives.masked import Masked
@@ -28,6 +27,7 @@ from tilth.systems._encoder_study import (
     made_tasks,
     nothing_tested,
     short,
+    task_of,
     tokens_of,
     unseen,
 )  # fmt: skip
@@ -88,10 +88,9 @@ def _texts(vocabulary: int) -> tuple[Any, ...]:
     of the other half, what is not in any corpus is for fine-tuning and tests.
     """
     novels, english = find_set("books_de"), find_set("books_en")
-    opened = [open_set(name) for name in ("news_de_gnad", "ner_de", "legal_ner_de")]
+    opened = [task_of(name) for name in ("news_de_gnad", "ner_de", "legal_ner_de")]
     german, asked = _books(novels), []
     for task in opened:
-        assert isinstance(task, Task)
         # Nothing says which sentences come from one text: neighbours stay together.
         free, other = halves(by_blocks(task) if task.kind == "tag" else task, "gottbert")
         german += free.texts()
@@ -104,8 +103,8 @@ def _texts(vocabulary: int) -> tuple[Any, ...]:
         "German": _language({"German": german}, vocabulary, held),
         "German and English": _language({"German": german, "English": foreign}, vocabulary, held),
     }
-    places = (novels, english, *opened)
-    sources: tuple[Source, ...] = tuple(one for place in places for one in place.sources)
+    sources: tuple[Source, ...] = (*novels.sources, *english.sources)
+    sources += tuple(source for task in opened for source in task.sources)
     return languages, kept, [*german, *foreign], sources
 
 

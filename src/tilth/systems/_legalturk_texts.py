@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tilth.data.sets import Source, open_set
+from tilth.data.sets import Source
 from tilth.data.task import Task
 from tilth.evaluation.card import Invariant, Measured
 from tilth.objectives.batch import Draws
@@ -29,6 +29,7 @@ from tilth.systems._encoder_study import (
     made_tasks,
     nothing_tested,
     short,
+    task_of,
     tokens_of,
     unseen,
 )  # fmt: skip
@@ -88,8 +89,7 @@ def _legal(vocabulary: int, informative: int) -> tuple[Any, ...]:
     Half of the services, of the cases and of the Turkish sentences are in no corpus; what is left
     for the tasks shares no text with the corpus either.
     """
-    terms, cases, turkish = (open_set(name) for name in ("legal_terms", "legal_scotus", "ner_tr"))
-    assert isinstance(terms, Task) and isinstance(cases, Task) and isinstance(turkish, Task)
+    terms, cases, turkish = map(task_of, ("legal_terms", "legal_scotus", "ner_tr"))
     (read, asked), (told, kept), (said, tagged) = (
         halves(task, "legalturk") for task in (terms, cases, turkish)
     )  # fmt: skip

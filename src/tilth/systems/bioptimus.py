@@ -70,7 +70,7 @@ CLAIMS = (
 
 def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 499_712,
-    base_tokens: int = 1_200_128, vocabulary: int = 700, width: int = 64, layers: int = 2,
+    base_tokens: int = 900_096, vocabulary: int = 700, width: int = 64, layers: int = 2,
     length: int = 128, batch_tokens: int = 1024, rate: float = 5e-3, contexts: int = 2000,
     train: int = 300, test: int = 300, epochs: float = 6.0,
 ) -> Prepared:  # fmt: skip

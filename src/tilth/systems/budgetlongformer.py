@@ -81,7 +81,7 @@ def prepare(
              "detecting": detecting, "epochs": epochs, "rates": (2e-3, 5e-3),
              "timed": (2048, 4096)}  # fmt: skip
     if scale == "smoke":
-        shape |= {"width": 32, "length": 48, "window": 4, "filling": 20 * 96, "tokens": 60 * 96,
+        shape |= {"width": 32, "length": 48, "window": 4, "filling": 15 * 96, "tokens": 15 * 96,
                   "batch_tokens": 96, "rates": (5e-3,), "timed": (64, 128)}  # fmt: skip
         return Prepared(given.smoke(seed, shape))
     inputs, sources = given.real(seed, vocabulary, train, test, shape)

@@ -83,7 +83,7 @@ CLAIMS = (
 
 
 def prepare(
-    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 400_384,
+    scale: str, data: Any, model: str | None, seed: int, *, tokens: int = 300_032,
     train: int = 200, epochs: float = 3.0,
 ) -> Prepared:  # fmt: skip
     """Each encoder learns from 2 x `tokens`, and is tuned on `train` examples of each task."""
