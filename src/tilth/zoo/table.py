@@ -64,7 +64,7 @@ ZOO = {
     ),
     "encoder-bio": Recipe(
         "shared", "masked", "ModernBert on titles and abstracts of medical articles", MEDICAL,
-        MEDICAL, 4_000_000, size="0.34m", batch_tokens=1024,
+        MEDICAL, 3_000_000, size="0.34m", batch_tokens=1024,
     ),
     "gpt-python": Recipe(
         "python", "causal", "Llama on the text of the Python installation", PYTHON, PYTHON,
