@@ -122,9 +122,12 @@ def _kinds(terms: Task) -> Task:
 
 
 def _tokens(texts: Sequence[str], tokenizer: Any, informative: int) -> tuple[Any, ...]:
-    """The corpus, where words begin, and its informative words that are one token."""
+    """The corpus, where words begin, and its informative words that are one token of letters."""
     corpus, table = tokens_of(texts, tokenizer), word_table(tokenizer)
-    return corpus, table, informative_words(corpus, table, informative, longest=1)
+    listed = informative_words(corpus, table, tokenizer.get_vocab_size(), longest=1)
+    names = [bpe.decode(tokenizer, np.array(word)).strip() for word, _ in listed]
+    words = [one for one, name in zip(listed, names) if len(name) > 1 and name.isalpha()]
+    return corpus, table, words[:informative]
 
 
 def real(
