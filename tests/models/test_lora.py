@@ -20,7 +20,7 @@ from tilth.models.lora import (
 from tilth.testing.architectures import NAMES, checkpoint
 
 IDS = torch.arange(6, 26)[None]
-SOME = ["gpt2", "llama", "bert", "bert-classifier"]
+SOME = ["gpt2", "llama", "bert", "bert-classifier", "modernbert-plain", "modernbert-classifier"]
 
 
 def logits(model):
@@ -76,8 +76,8 @@ def test_off_again_bit_for_bit():
 @pytest.mark.parametrize("name", SOME)
 def test_folders_load_here_and_in_peft(name, tmp_path):
     model = checkpoint(name).model()
-    whole = ["classifier"] if name == "bert-classifier" else []
-    targets = [] if whole else ["*c_attn", "*query", "*_proj"]
+    whole = ["classifier"] if name.endswith("-classifier") else []
+    targets = [] if whole else ["*c_attn", "*query", "*_proj", "*Wqkv"]
     adapter = add_lora(model, rank=3, alpha=5, whole=whole, targets=targets)
     wanted = logits(trained(model))
     save_lora(model, adapter, tmp_path)
