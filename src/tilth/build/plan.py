@@ -154,7 +154,7 @@ class Evaluate:
     a seed; all together learn on no more than the model does. 0 leaves it out.
     """
 
-    bytes: int = 1_000_000
+    bytes: int = 500_000
     queries: int = 200
     curation_tokens: int = 125_000
     curation_seeds: int = 2

@@ -288,8 +288,7 @@ class Corpus:
                 if mask is not None:
                     here = mask[at : at + batch.num_rows]
                     at += batch.num_rows
-                    if not here.all():
-                        batch = batch.filter(pa.array(here))
+                    batch = batch if here.all() else batch.filter(pa.array(here))
                 yield block, batch
 
     def _mask(self, layer: str, kept: bool | None, split: str | None) -> np.ndarray | None:

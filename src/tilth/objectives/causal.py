@@ -21,6 +21,7 @@ import numpy as np
 from tilth.errors import UsageError
 from tilth.models.packed import forward, row_segments
 from tilth.objectives.batch import Batch, Draws, Loss
+from tilth.objectives.head_loss import has_plain_head, head_loss
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +88,9 @@ class Causal:
         rows = torch.from_numpy(batch["tokens"].astype(np.int64)).to(model.device)
         if self.apart:
             segments = torch.from_numpy(batch["segments"]).to(model.device)
+            if has_plain_head(model):
+                total = head_loss(model, rows[:, :-1], segments, rows[:, 1:])
+                return Loss(total, {}, rows[:, 1:].numel())
             logits = forward(model, rows[:, :-1], segments)
         else:
             logits = model(input_ids=rows[:, :-1], use_cache=False).logits
