@@ -70,14 +70,16 @@ def base_of(folder: str | None, texts: str) -> Base:
         source = ModelSource("--model", Checkpoint.load(folder).digest)
     model, tokenizer = load_model(place, "masked", dtype="float32"), load_tokenizer(place)
     if folder is None and not texts:
-        some = (zoo.tokens("encoder-general", split) for split in ("train", "test"))
-        return Base(model, tokenizer, *some, built.sources, source, read)
+        train, test = (zoo.tokens("encoder-general", split) for split in ("train", "test"))
+        return Base(model, tokenizer, train, test, built.sources, source, read)
     corpus: Any = open_data(texts, "corpus") if texts else open_set("books_en")
     found = [(document.id, document.text) for document in corpus.documents()]
     data = TokenDocuments.of([i for i, _ in found], [text for _, text in found], tokenizer)
-    sides = ([n for n in range(len(data)) if (n % 10 > 0) == first] for first in (True, False))
-    some = (data.select(numbers) for numbers in sides)
-    return Base(model, tokenizer, *some, corpus.sources, source, read, folder)
+    train, test = (
+        data.select([n for n in range(len(data)) if (n % 10 == 0) == held])
+        for held in (False, True)
+    )
+    return Base(model, tokenizer, train, test, corpus.sources, source, read, folder)
 
 
 def student_bodies(base: Base, layers: int, setting: Setting, seed: int) -> dict[str, Any]:
