@@ -113,7 +113,7 @@ def test_the_cache_keeps_any_text(tmp_path):
 
 
 def test_every_driver_is_there_by_name():
-    assert set(GENERATORS) == {"endpoint", "replay", "rules"}
+    assert set(GENERATORS) == {"endpoint", "local", "replay", "rules"}
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,11 @@ def _chunk(
     """The tokens of one chunk, (tokens, heads, head), against (keys, key heads, head)."""
     import torch
 
-    sides = [side.transpose(0, 1)[None] for side in (q, keys, values)]
+    query, key, value = (side.transpose(0, 1)[None] for side in (q, keys, values))
     made = torch.nn.functional.scaled_dot_product_attention(
-        *sides,
+        query,
+        key,
+        value,
         attn_mask=mask,
         is_causal=mask is None,
         scale=scale,

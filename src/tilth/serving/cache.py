@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import UsageError
+from tilth.errors import LimitError, UsageError
 from tilth.serving.blocks import BlockTable, block_digest
 
 if TYPE_CHECKING:
@@ -260,7 +260,18 @@ class KVCache:
         Keys are turned to where they now stand, so positions are exact; that the rows behind were
         computed with the old ones before them stays (Positional Integrity Encoding).
         """
+        if start > stop:
+            raise UsageError(f"there are no rows {start:,} to {stop:,}")
         tail = self.slice(chain, stop)
+        keep = self.blocks_for(start)
+        needed = self.blocks_for(start + len(rows) + len(tail)) - keep
+        if start % self.block:
+            needed += self.table.references[chain.blocks[keep - 1]] > 1
+        there = self.table.free + sum(
+            self.table.references[block] == 1 for block in chain.blocks[keep:]
+        )
+        if needed > there:
+            raise LimitError(f"{needed:,} blocks of the cache are needed, {there:,} are free")
         self.truncate(chain, start)
         self.fill(chain, rows)
         self.fill(chain, tail)

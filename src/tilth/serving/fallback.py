@@ -31,7 +31,8 @@ class FallbackRunner:
 
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config
-        self.model = model.eval()
+        self.model = model
+        model.train(False)
         context = getattr(config, "max_position_embeddings", None) or CONTEXT
         self.shape = Shape(1, 1, 1, 1, 1, config.vocab_size, context)
         self._takes = inspect.signature(model.forward).parameters

@@ -135,10 +135,13 @@ class ModelRunner:
     def _attention(
         self, number: int, layer: Layer, x: torch.Tensor, cache: KVCache, row: Row
     ) -> torch.Tensor:
+        import torch
+
         shape = self.shape
         heads = shape.heads + 2 * shape.key_heads
         qkv = _linear(x, layer.qkv).view(-1, heads, shape.head)
-        query, key, value = qkv.split((shape.heads, shape.key_heads, shape.key_heads), dim=1)
+        sizes = [shape.heads, shape.key_heads, shape.key_heads]
+        query, key, value = torch.split(qkv, sizes, dim=1)
         if layer.query_norm is not None:
             query = self._head_norm(query, layer.query_norm)
             key = self._head_norm(key, layer.key_norm)

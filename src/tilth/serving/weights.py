@@ -177,8 +177,10 @@ def take_weights(
         return state[name].detach().to(target, dtype, copy=True).contiguous()
 
     def linear(part: str, number: int = 0) -> Linear:
-        places = (names[part],) if isinstance(names[part], str) else names[part]
-        places = [place.format(number) for place in places]
+        stated = names[part]
+        places = [
+            place.format(number) for place in ((stated,) if isinstance(stated, str) else stated)
+        ]
         matrices = [tensor(f"{place}.weight") for place in places]
         if family in INPUT_FIRST and part != "head":
             matrices = [matrix.t().contiguous() for matrix in matrices]
@@ -198,19 +200,19 @@ def take_weights(
         getattr(config, "num_key_value_heads", None) or config.num_attention_heads, head,
         config.vocab_size, config.max_position_embeddings,
     )  # fmt: skip
+    # In the order in which a layer has them.
     norms = ("before_attention", "after_attention", "before_inner", "after_inner", "query_norm",
              "key_norm")  # fmt: skip
     layers = [
         Layer(
-            *(linear(part, number) for part in ("qkv", "out", "up", "down")),
-            scale=_scale(config, head, number),
-            window=_window(config, number),
-            **{part: norm(part, number) for part in norms},
+            linear("qkv", number), linear("out", number), linear("up", number),
+            linear("down", number), _scale(config, head, number), _window(config, number),
+            *(norm(part, number) for part in norms),
         )
         for number in range(shape.layers)
-    ]
+    ]  # fmt: skip
     embed = tensor(f"{names['embed']}.weight")
-    tied = model.lm_head.weight is model.get_input_embeddings().weight  # type: ignore[union-attr]
+    tied = model.lm_head.weight is model.get_input_embeddings().weight
     final = norm("final")
     assert final is not None
     return Weights(
