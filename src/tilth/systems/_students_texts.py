@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,9 +56,10 @@ class Base:
     folder: str | None = None
 
 
+@functools.lru_cache(maxsize=1)
 def base_of(folder: str | None, texts: str) -> Base:
     """The zoo's encoder and its text, or a user's model with texts of their own or English novels;
-    of those every tenth document is held out."""
+    of those every tenth document is held out. Once a process: nobody changes it."""
     from tilth import zoo
     from tilth.models.folder import load_model, load_tokenizer
 
