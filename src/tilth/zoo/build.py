@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 VERSION = 2
 SEED = 0
-# Models so small gain little from a second thread, and lose much where the machine has other work.
+# Models so small gain little from a second thread, and lose some where the machine has other work.
 THREADS = 1
 
 
