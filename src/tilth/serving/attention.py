@@ -11,15 +11,28 @@ right.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tilth.serving.rotary import turned
 
 if TYPE_CHECKING:
     import torch
 
     from tilth.serving.cache import Chain, KVCache
+
+
+class Read(NamedTuple):
+    """One call of attention: rows [start, stop), against what lies at `slots` (positions from
+    `first` on). Slots: a slice or places of one chain, or (first slot, step, chains, keys) for
+    several."""
+
+    start: int
+    stop: int
+    slots: Any
+    mask: torch.Tensor | None
+    first: int
 
 
 @dataclass
@@ -35,7 +48,7 @@ class Part:
     length: int
     positions: torch.Tensor | None = None
     # What is read for each window, worked out at the first layer that has it.
-    reads: dict[int | None, tuple[Any, Any, int]] = field(default_factory=dict)
+    reads: dict[int | None, list[Read]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -52,17 +65,15 @@ def attend(
 
     found = []
     for part in parts:
-        slots, mask, first = _reads(part, cache, window)
-        keys, values = (_taken(side[layer], slots) for side in (cache.keys, cache.values))
-        if angles is not None:
-            from tilth.serving.rotary import turned
-
-            keys = turned(keys, *(one[first : part.length] for one in angles))
-        q = query[part.start : part.stop]
-        one = _single(q, keys, values, scale) if part.count == 1 and mask is None else (
-            _chunk(q, keys, values, mask, scale)
-        )  # fmt: skip
-        found.append(one)
+        for start, stop, slots, mask, first in _reads(part, cache, window):
+            keys, values = (_taken(side[layer], slots) for side in (cache.keys, cache.values))
+            if angles is not None:
+                keys = turned(keys, *(one[first : part.length] for one in angles))
+            q = query[start:stop]
+            if part.count == 1 and mask is None:
+                found.append(_single(q, keys, values, scale))
+            else:
+                found.append(_chunk(q, keys, values, mask, scale))
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
@@ -104,8 +115,8 @@ def _chunk(
     return made[0].transpose(0, 1).reshape(q.shape[0], -1)
 
 
-def _reads(part: Part, cache: KVCache, window: int | None) -> tuple[Any, Any, int]:
-    """(slots that are read, mask or None, position of the first of them)."""
+def _reads(part: Part, cache: KVCache, window: int | None) -> list[Read]:
+    """The calls of attention that a part takes in layers of this window."""
     if window is not None and window >= part.length:
         window = None
     if window in part.reads:
@@ -114,16 +125,36 @@ def _reads(part: Part, cache: KVCache, window: int | None) -> tuple[Any, Any, in
     first = 0
     if window is not None and part.positions is None:
         first = max(0, length - count - window + 1)
-    slots: Any
-    if len(part.chains) == 1:
-        slots = cache.slots(part.chains[0], first, length)
+    slots = [cache.slots(chain, first, length) for chain in part.chains]
+    if count == 1 and part.positions is None:
+        found = [
+            Read(part.start + begin, part.start + end, lain, None, first)
+            for begin, end, lain in _runs(slots)
+        ]
     else:
-        slots = _many([cache.slots(chain, first, length) for chain in part.chains], cache.device)
-    mask = None
-    if part.positions is not None or (count > 1 and (count < length or window is not None)):
-        mask = _mask(part, first, window, cache.device)
-    part.reads[window] = slots, mask, first
-    return part.reads[window]
+        mask = None
+        if part.positions is not None or count < length or window is not None:
+            mask = _mask(part, first, window, cache.device)
+        found = [Read(part.start, part.stop, slots[0], mask, first)]
+    part.reads[window] = found
+    return found
+
+
+def _runs(slots: Sequence[Any]) -> Iterator[tuple[int, int, Any]]:
+    """Sequences of one length as runs that lie at equal steps in the cache and can be read at once,
+    nothing gathered: (first, last + 1, slots)."""
+    starts = [one.start if isinstance(one, slice) else -1 for one in slots]
+    begin = 0
+    while begin < len(slots):
+        end, lain = begin + 1, slots[begin]
+        if isinstance(lain, slice) and end < len(slots):
+            step = starts[end] - lain.start
+            while step > 0 and end < len(slots) and starts[end] == starts[end - 1] + step:
+                end += 1
+            if end > begin + 1:
+                lain = (lain.start, step, end - begin, lain.stop - lain.start)
+        yield begin, end, lain
+        begin = end
 
 
 def _mask(part: Part, first: int, window: int | None, device: Any) -> torch.Tensor:
@@ -139,25 +170,8 @@ def _mask(part: Part, first: int, window: int | None, device: Any) -> torch.Tens
     return seen if window is None else seen & (distance < window)
 
 
-def _many(slots: list[Any], device: Any) -> Any:
-    """The slots of several sequences: (first, step, sequences, keys) where they lie at equal steps,
-    so that they can be read without being gathered, else a matrix of slots."""
-    import torch
-
-    if all(isinstance(one, slice) for one in slots):
-        starts = [one.start for one in slots]
-        steps = {after - before for before, after in itertools.pairwise(starts)}
-        if len(steps) == 1 and (step := steps.pop()) > 0:
-            return starts[0], step, len(slots), slots[0].stop - slots[0].start
-    lists = [
-        torch.arange(one.start, one.stop, device=device) if isinstance(one, slice) else one
-        for one in slots
-    ]
-    return torch.stack(lists)
-
-
 def _taken(side: torch.Tensor, slots: Any) -> torch.Tensor:
-    """Keys or values of one layer at what `_reads` or `_many` found."""
+    """Keys or values of one layer at the slots of a `Read`."""
     if isinstance(slots, tuple):
         first, step, count, length = slots
         row = side.stride(0)
@@ -166,4 +180,4 @@ def _taken(side: torch.Tensor, slots: Any) -> torch.Tensor:
             (step * row, row, *side.stride()[1:]),
             first * row,
         )
-    return side[slots]
+    return side[slots] if isinstance(slots, slice) else side.index_select(0, slots)

@@ -132,7 +132,10 @@ class KVCache:
         copied = tail and self.table.references[chain.blocks[chain.length // self.block]] > 1
         # Both at once, so that a lack of blocks leaves everything as it was.
         last = chain.blocks[-1] if chain.blocks else None
-        new = self.table.take(max(0, wanted) + bool(copied), last, ahead // self.block)
+        later = self.blocks_for(chain.length + count + ahead) - self.blocks_for(
+            chain.length + count
+        )
+        new = self.table.take(max(0, wanted) + bool(copied), last, later)
         if tail:
             self._own(chain, chain.length // self.block, new.pop() if copied else None)
         chain.blocks += new

@@ -140,14 +140,13 @@ class ModelRunner:
         shape = self.shape
         heads = shape.heads + 2 * shape.key_heads
         qkv = _linear(x, layer.qkv).view(-1, heads, shape.head)
-        sizes = [shape.heads, shape.key_heads, shape.key_heads]
-        query, key, value = torch.split(qkv, sizes, dim=1)
+        both, value = torch.split(qkv, [shape.heads + shape.key_heads, shape.key_heads], dim=1)
         if layer.query_norm is not None:
-            query = self._head_norm(query, layer.query_norm)
-            key = self._head_norm(key, layer.key_norm)
-        if row.angles is not None:
-            query = turned(query, *row.angles)
-            key = turned(key, *row.angles) if cache.turned else key
+            query = self._head_norm(both[:, : shape.heads], layer.query_norm)
+            key = self._head_norm(both[:, shape.heads :], layer.key_norm)
+            both = torch.cat((query, key), dim=1)
+        seen = both if row.angles is None else turned(both, *row.angles)
+        query, key = seen[:, : shape.heads], (seen if cache.turned else both)[:, shape.heads :]
         cache.write(number, row.slots, key, value)
         return attend(query, cache, number, row.parts, layer.scale, layer.window, row.all_angles)
 
@@ -199,7 +198,11 @@ class ModelRunner:
             at += len(segment.ids)
         lengths = [_length(segment) for segment in segments]
         single = [len(one.ids) == 1 and one.at is None for one in segments]
-        ordered = sorted(range(len(segments)), key=lambda i: (not single[i], lengths[i]))
+        # Neighbours in the cache side by side, so that they can be read without being gathered.
+        ordered = sorted(
+            range(len(segments)),
+            key=lambda i: (not single[i], lengths[i], _first_block(segments[i])),
+        )
         ids: list[int] = []
         positions: list[int] = []
         origins: list[int] = []
@@ -242,6 +245,10 @@ def _length(segment: Segment) -> int:
     if segment.at is None:
         return segment.chain.length + len(segment.ids)
     return max(segment.at) + 1
+
+
+def _first_block(segment: Segment) -> int:
+    return segment.chain.blocks[0]
 
 
 def _linear(x: torch.Tensor, linear: Linear) -> torch.Tensor:

@@ -64,7 +64,8 @@ class Rotary:
 
 def turned(rows: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """(a, b) -> (a cos - b sin, b cos + a sin) for the halves a, b of the last dimension."""
-    import torch
-
-    a, b = rows.chunk(2, dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+    pairs = rows.unflatten(-1, (2, -1))
+    found = pairs * cos.unsqueeze(-2)
+    found[..., 0, :].addcmul_(pairs[..., 1, :], sin, value=-1)
+    found[..., 1, :].addcmul_(pairs[..., 0, :], sin)
+    return found.flatten(-2)
