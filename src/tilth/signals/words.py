@@ -135,33 +135,35 @@ def rejoin(
     text: np.ndarray, flags: np.ndarray, table: np.ndarray,
     tokens: np.ndarray, hashes: np.ndarray, first: int, count: int,
 ) -> int:  # fmt: skip
-    """Put neighbours together that are an exception as one string, the longest first."""
-    place = first
-    while place < count - 1:
-        if filtered(table, np.int64(FIRSTS), hashes[place]):
+    """Put neighbours together that are an exception as one string, the longest first.
+
+    What is kept is written from `first` on, never beyond what was read: linear for any chunk.
+    """
+    place = kept = first
+    while place < count:
+        best = place
+        value = np.uint64(0)
+        if place < count - 1 and filtered(table, np.int64(FIRSTS), hashes[place]):
             at = np.int64(tokens[place, START])
-            best = place
-            value = np.uint64(0)
             other = place + 1
             while other < count and tokens[other, STOP] - at <= LONGEST:
                 found = exception_at(text, at, np.int64(tokens[other, STOP]), table)
                 if found & np.uint64(REJOIN):
                     best, value = other, found
                 other += 1
-            parts = np.int64(value & np.uint64(0x7F))
-            if best > place and parts <= best - place + 1:
-                add_exception(text, flags, at, value, tokens, hashes, place)
-                place += parts
-                moved = best + 1
-                if place < moved:
-                    for left in range(moved, count):
-                        for column in range(4):
-                            tokens[place + left - moved, column] = tokens[left, column]
-                        hashes[place + left - moved] = hashes[left]
-                    count -= moved - place
-                continue
+        parts = np.int64(value & np.uint64(0x7F))
+        if best > place and parts <= best - place + 1:
+            at = np.int64(tokens[place, START])
+            kept = add_exception(text, flags, at, value, tokens, hashes, kept)
+            place = best + 1
+            continue
+        if kept < place:
+            for column in range(4):
+                tokens[kept, column] = tokens[place, column]
+            hashes[kept] = hashes[place]
+        kept += 1
         place += 1
-    return count
+    return kept
 
 
 @inner
