@@ -144,6 +144,7 @@ def warm_up(job: dict) -> None:
 
     if job["job"] != "signatures":
         import duckdb  # noqa: F401
+    if job["job"] in ("rules", "decide", "pipeline"):
         import sqlglot  # noqa: F401
     if job["job"] in ("rules", "decide", "signatures"):
         import pyarrow.json  # noqa: F401

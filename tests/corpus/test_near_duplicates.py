@@ -155,6 +155,13 @@ def table():
     return shingle_kernels.character_table()
 
 
+def test_lower_case_is_taken_letter_by_letter(table):
+    for code in (*range(0x2FF0), *range(0x10000, 0x1F000)):
+        letter, entry = chr(code), int(table[code])
+        expected = letter.lower() if len(letter.lower()) == 1 else letter
+        assert entry & shingle_kernels.CODE_MASK == ord(expected)
+
+
 def sets_of(documents, shingle, table):
     offsets, data = shingle_kernels.text_buffers(pa.array(documents, pa.large_string()))
     return shingle_kernels.shingle_sets(offsets, data, table, shingle)

@@ -175,7 +175,7 @@ def read_block(
     try:
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                yield _one_batch(file.read_row_group(group, columns=columns))
+                yield _one_batch(file.read_row_group(group, columns=columns, use_threads=False))
     except (pa.ArrowInvalid, OSError) as error:
         raise DamagedError(f"cannot be read: {error}", where=str(path)) from None
 
@@ -183,7 +183,7 @@ def read_block(
 def read_group(folder: Path, block: str, group: int) -> pa.RecordBatch:
     """One row group of a block, whole."""
     with pq.ParquetFile(folder / "blocks" / f"{block}.parquet") as file:
-        return _one_batch(file.read_row_group(group))
+        return _one_batch(file.read_row_group(group, use_threads=False))
 
 
 def _one_batch(table: pa.Table) -> pa.RecordBatch:
@@ -196,7 +196,7 @@ def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.T
     folder = Path(folder)
     manifest = require_manifest(folder)
     paths = [folder / "blocks" / f"{block}.parquet" for block in manifest["order"]]
-    tables = [pq.read_table(path, columns=columns, partitioning=None) for path in paths]
+    tables = [pq.read_table(path, columns=columns, partitioning=None, use_threads=False) for path in paths]
     if not tables:
         raise DamagedError("has no block", where=str(folder))
     return pa.concat_tables(tables)

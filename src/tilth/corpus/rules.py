@@ -43,6 +43,8 @@ _FUNCTION_NODES = frozenset(
     "Abs Ceil Coalesce Contains Floor Greatest Least Length Ln Log Lower Round Sqrt StartsWith "
     "Upper".split()
 )
+# Expressions by themselves, even where a column has such a name.
+_WORDS = frozenset("null true false".split())
 
 
 @dataclass(frozen=True)
@@ -68,19 +70,21 @@ def parse(expression: str, columns: Iterable[str], name: str = "") -> str:
     Raises ExpressionError, which names the position, for what does not parse, is not allowed, or
     is not a known column (with the nearest one), or is nested too deeply.
     """
+    known = set(columns)
+    if expression in known and expression.isidentifier() and expression not in _WORDS:
+        return f'"{expression}"'  # Most `keep_by` are a column, and the parser loads slowly.
     try:
-        return _parsed(expression, columns, name)
+        return _parsed(expression, known, name)
     except RecursionError:
         where = f"condition {name!r}" if name else "expression"
         raise ExpressionError("is nested too deeply", where=where) from None
 
 
-def _parsed(expression: str, columns: Iterable[str], name: str) -> str:
+def _parsed(expression: str, known: set[str], name: str) -> str:
     import sqlglot
     from sqlglot import errors as sqlglot_errors
 
     where = f"condition {name!r}" if name else "expression"
-    known = set(columns)
     try:
         trees = sqlglot.parse(expression, dialect="duckdb")
     except sqlglot_errors.SqlglotError as error:

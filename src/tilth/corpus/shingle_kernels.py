@@ -56,18 +56,25 @@ LARGEST = np.uint32(0xFFFFFFFF)
 @functools.cache
 def character_table() -> np.ndarray:
     """Kind and lower case of each code point below `TABLE_SIZE`, by this Python's Unicode."""
-    letters = list(map(chr, range(min(TABLE_SIZE, sys.maxunicode))))
     # Whole strings to arrays: every process that compares texts makes this table.
-    categories = "".join(map(unicodedata.category, letters))
-    major = np.frombuffer(categories.encode("ascii"), dtype="S1")[::2]
-    lower = map(str.lower, letters)
-    single = "".join(two if len(two) == 1 else one for one, two in zip(letters, lower))
-    folded = np.frombuffer(single.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+    codes = np.arange(min(TABLE_SIZE, sys.maxunicode), dtype="<u4")
+    letters = codes.tobytes().decode("utf-32-le", "surrogatepass")
+    major = np.frombuffer("".join(map(unicodedata.category, letters)).encode("ascii"), "S1")[::2]
+    lower = "".join(_lowered(letters[at : at + 256]) for at in range(0, len(letters), 256))
+    folded = np.frombuffer(lower.encode("utf-32-le", "surrogatepass"), dtype="<u4")
     kinds = np.select([major == b"M", (major == b"L") | (major == b"N")], [MARK, JOINED], OTHER)
     for first, last in UNSPACED:
         here = slice(first, last + 1)
         kinds[here][major[here] == b"L"] = ALONE
     return read_only((kinds << KIND_SHIFT | folded).astype(np.uint32))
+
+
+def _lowered(letters: str) -> str:
+    """Each letter in lower case where that is one letter again, else as it is."""
+    lower = letters.lower()
+    if len(lower) == len(letters):
+        return lower
+    return "".join(two if len(two := one.lower()) == 1 else one for one in letters)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:

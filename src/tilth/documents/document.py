@@ -146,7 +146,7 @@ def to_batch(documents: Iterable[Document]) -> pa.RecordBatch:
         "group": [row.group for row in rows],
         "metadata": [_json(row.metadata) for row in rows],
         "origin": [row.origin or row.id for row in rows],
-        "parents": [list(row.parents) for row in rows],
+        "parents": [row.parents for row in rows],
         "spans": [[vars(span) for span in row.spans] for row in rows],
         "made_by": [row.made_by for row in rows],
     }

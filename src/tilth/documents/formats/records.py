@@ -235,14 +235,18 @@ def line_parts(stream: BinaryIO, part_bytes: int) -> Iterator[tuple[int, int, in
     """
     start = position = first = lines = 0
     state = hashlib.sha256()
-    ended = True
-    while data := stream.readline(1 << 20):
-        if ended and position - start >= part_bytes:
-            yield start, position, first, state.hexdigest()
-            start, first, state = position, lines, hashlib.sha256()
-        state.update(data)
-        position += len(data)
-        ended = data.endswith(b"\n")
-        lines += ended
+    while data := stream.read(1 << 20):
+        at = 0
+        while at < len(data):
+            # The first line end that makes the part long enough, if it is here.
+            end = data.find(b"\n", at + max(0, start + part_bytes - 1 - position))
+            stop = end + 1 if end >= 0 else len(data)
+            state.update(memoryview(data)[at:stop])
+            lines += data.count(b"\n", at, stop)
+            position += stop - at
+            at = stop
+            if end >= 0:
+                yield start, position, first, state.hexdigest()
+                start, first, state = position, lines, hashlib.sha256()
     if position > start:
         yield start, position, first, state.hexdigest()
