@@ -196,7 +196,9 @@ def read_table(folder: str | Path, columns: Sequence[str] | None = None) -> pa.T
     folder = Path(folder)
     manifest = require_manifest(folder)
     paths = [folder / "blocks" / f"{block}.parquet" for block in manifest["order"]]
-    tables = [pq.read_table(path, columns=columns, partitioning=None, use_threads=False) for path in paths]
+    tables = [
+        pq.read_table(path, columns=columns, partitioning=None, use_threads=False) for path in paths
+    ]
     if not tables:
         raise DamagedError("has no block", where=str(folder))
     return pa.concat_tables(tables)
