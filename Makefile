@@ -14,6 +14,7 @@ install: .venv/installed
 	$(PYTHON) -m venv .venv
 	$(BIN)/python tools/install_torch.py
 	$(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/tilth doctor --warm
 	touch .venv/installed
 
 demo: install
