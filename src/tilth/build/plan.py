@@ -99,7 +99,7 @@ class Ngram:
 class Model:
     """A decoder from scratch; `size` is about its number of parameters (`0.5m`, `2m`)."""
 
-    size: str = "0.5m"
+    size: str = "0.4m"
     context: int = 256
 
 
