@@ -118,6 +118,44 @@ class ModelRunner:
             x = self._normed(x[row.wanted], weights.final)
             return x.float() if states else _linear(x, weights.head).float()
 
+    def part(
+        self, cache: KVCache, segment: Segment, x: torch.Tensor | None, first: int, last: int
+    ) -> torch.Tensor:
+        """The layers [first, last) alone, over the tokens `at` of one segment: for methods that
+        read some tokens in some layers. x (tokens, width), None for the embeddings; as wide back.
+        """
+        import torch
+
+        assert segment.at is not None, "a part of the layers rewrites rows that are there"
+        with torch.inference_mode():
+            row, _ = self._laid_out(cache, [segment])
+            if x is None:
+                x = self.weights.embed[torch.tensor(row.ids, device=self.device)]
+                if self.weights.positions is not None:
+                    x = x + self.weights.positions[row.positions]
+            for number in range(first, last):
+                x = self._layer(number, self.weights.layers[number], x, cache, row)
+            return x
+
+    def values(self, number: int, x: torch.Tensor) -> torch.Tensor:
+        """What layer `number` would keep as values for x (tokens, width): (tokens, key heads,
+        head)."""
+        import torch
+
+        layer, size = self.weights.layers[number], self.shape.key_heads * self.shape.head
+        with torch.inference_mode():
+            bias = None if layer.qkv.bias is None else layer.qkv.bias[-size:]
+            linear = Linear(layer.qkv.weight[-size:], bias)
+            made = _linear(self._normed(x, layer.before_attention), linear)
+            return made.view(len(x), self.shape.key_heads, self.shape.head)
+
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Those of states behind the last layer, (tokens, vocabulary), float32."""
+        import torch
+
+        with torch.inference_mode():
+            return _linear(self._normed(x, self.weights.final), self.weights.head).float()
+
     def _layer(
         self, number: int, layer: Layer, x: torch.Tensor, cache: KVCache, row: Row
     ) -> torch.Tensor:
