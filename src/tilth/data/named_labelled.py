@@ -345,6 +345,21 @@ LABELLED: dict[str, NamedSet] = {
         "be0033469d62e985befabbc5aceff9b0",
         folder="tables_tatqa",
     ),
+    "code_humaneval": NamedSet(
+        "generate",
+        "HumanEval: 164 Python functions to be written from their docstrings, with solutions",
+        "MIT",
+        GITHUB + "openai/human-eval/tree/6d43fb980f9f/data",
+        "aed92a2c237cf9895b489af0491dfa03",
+        options={"columns": {"answer": "canonical_solution", "id": "task_id"}},
+    ),
+    "tables_wtq": NamedSet(
+        "files",
+        "WikiTableQuestions: 4,978 questions on 600 tables of Wikipedia, in two Parquet files",
+        "CC BY-SA 4.0",
+        GITHUB + "ppasupat/WikiTableQuestions/tree/7d455a5a707b",
+        "78f7127b6b82f4d0668096d03cd71971",
+    ),
     "agri_qa": NamedSet(
         "generate",
         "9,979 questions on agriculture with answers",

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from tilth.serving.cache import Chain, KVCache
 
+# Tokens a row, where no prompt is longer: from there on a product costs no less a token.
+ROW = 512
+
 
 class Prefilled(NamedTuple):
     """A prompt that was read: its sequence in the cache, and the logits of its next token
@@ -37,6 +40,15 @@ class Prefilled(NamedTuple):
 
     chain: Chain
     logits: torch.Tensor
+
+
+def row_for(lengths: Sequence[int]) -> int:
+    """The capacity where none is given: `ROW`, or as much as the longest prompt takes.
+
+    The authors' bins are as long as the longest prompt, and a batch of bins is one forward; a bin
+    here is a forward of its own, so it must also be long enough to fill the machine.
+    """
+    return max(ROW, *lengths)
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
@@ -72,10 +84,10 @@ def prefill(
     """Read all prompts, in bins of `capacity` tokens; one `Prefilled` each, in their order.
 
     `runner`: a `ModelRunner` (or a `FallbackRunner`, which runs them one by one) and a cache of
-    its. `capacity`: tokens a row, by default as many as the longest prompt has, as in the paper; a
-    larger one makes fewer rows and takes more memory. What a cache that shares knows of a prompt's
-    beginning is not read again. Give chains back with `cache.free`. Raises UsageError for a prompt
-    without tokens, LimitError where the cache has no room; nothing is then kept.
+    its. `capacity`: tokens a row, see `row_for`; a larger one makes fewer rows and takes more
+    memory. What a cache that shares knows of a prompt's beginning is not read again. Give chains
+    back with `cache.free`. Raises UsageError for a prompt without tokens, LimitError where the
+    cache has no room; nothing is then kept.
     """
     if not all(map(len, prompts)):
         raise UsageError("a prompt has at least one token")
@@ -88,7 +100,7 @@ def prefill(
             # Not the last token: it gives the next.
             chains.append(cache.chain(prompt[:-1]))
         left = [len(prompt) - chain.length for prompt, chain in zip(prompts, chains)]
-        for places in pack(left, max(left) if capacity is None else capacity):
+        for places in pack(left, row_for(left) if capacity is None else capacity):
             row = [
                 Segment(chains[place], list(prompts[place][chains[place].length :]))
                 for place in places

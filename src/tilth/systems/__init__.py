@@ -27,6 +27,7 @@ SYSTEMS = {
     "min-k": "tilth.systems.min_k",
     "olmo2": "tilth.systems.olmo2",
     "perplexed": "tilth.systems.perplexed",
+    "prepacking": "tilth.systems.prepacking",
     "redwhale": "tilth.systems.redwhale",
     "qwen2.5": "tilth.systems.qwen25",
     "retro": "tilth.systems.retro",
