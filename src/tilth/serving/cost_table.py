@@ -158,8 +158,11 @@ def fitted(rows: Sequence[Work], seconds: Sequence[float], name: str) -> CostTab
     found = nnls(scaled / size, np.ones(len(rows)))[0] / size
     error = float(np.abs(features @ found / took - 1).mean())
     line, rest = found[: len(knots)], found[len(knots) :]
-    return CostTable(name, machine(), _threads(), knots, tuple(map(float, line)),
-                     *map(float, rest), error=error)  # fmt: skip
+    area, chunk, group, context = map(float, rest)
+    return CostTable(
+        name, machine(), _threads(), knots, tuple(map(float, line)), area, chunk, group, context,
+        error,
+    )  # fmt: skip
 
 
 def machine() -> str:

@@ -42,7 +42,7 @@ from tilth.serving.live import Completion, Event, Live
 from tilth.serving.model_runner import Segment
 from tilth.serving.opening import Opened, open_model
 from tilth.serving.sampler import Sampling
-from tilth.serving.scheduler import Limits, policy_named, schedule
+from tilth.serving.scheduler import Limits, Plan, policy_named, schedule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,6 +94,8 @@ class Engine:
         self.row, self.sequences = max(row, sequences), sequences
         self.waiting: deque[Live] = deque()
         self.running: list[Live] = []
+        # What the last step ran, for those who watch.
+        self.plan = Plan()
         self._numbers = itertools.count()
         self._events: list[Event] = []
 
@@ -175,6 +177,7 @@ class Engine:
             limits,
             self.policy,
         )
+        self.plan = plan
         by_id = {live.id: live for live in (*self.running, *waiting)}
         for number in reversed(plan.preempted):
             live = by_id[number]
