@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +19,15 @@ def generate(
     chat: Annotated[
         bool, typer.Option("--chat", help="The prompt is a question, asked as it was tuned.")
     ] = False,
+    draft: Annotated[
+        str | None, typer.Option(help="A small model that drafts: the same texts, maybe sooner.")
+    ] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="With --draft: turns, or pearl (at once, two processes).")
+    ] = None,
+    drafts: Annotated[
+        int, typer.Option(min=1, help="So many short guesses from one stream (superposed).")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Continue a prompt with the model of a run, or of a Hugging Face folder.
@@ -30,6 +39,10 @@ def generate(
         tilth generate my-model "Raises" --tokens 20 --temperature 0
 
         tilth generate my-assistant "What is a lease?" --chat
+
+        tilth generate my-model "def add(" --temperature 0 --draft my-small-model
+
+        tilth generate my-model "The function" --tokens 8 --drafts 3
     """
     from pathlib import Path
 
@@ -39,7 +52,15 @@ def generate(
     from tilth.serving.engine import Engine
 
     settings = {"temperature": temperature, "seed": seed, "top_k": TOP_K}
-    if (Path(run) / "config.json").is_file():
+    if drafts > 1 and draft:
+        raise UsageError("--drafts has no draft model")
+    if strategy and not draft:
+        raise UsageError("--strategy needs --draft")
+    if draft:
+        from tilth.serving.strategies import open_engine
+
+        engine = open_engine(run, draft=draft, strategy=strategy or "", sequences=1)
+    elif (Path(run) / "config.json").is_file():
         engine = Engine(run, sequences=1)
     elif chat:
         raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
@@ -53,9 +74,26 @@ def generate(
 
         question = [{"role": "user", "content": prompt}]
         asked = Chat.load(run).render(question, answer=True).ids.tolist()
+    if drafts > 1:
+        texts = _superposed(engine, asked, tokens, drafts)
+        if not emit({"prompt": prompt, "texts": texts}, json):
+            info("\n".join(texts))
+        return
     text = engine.generate([asked], tokens, **settings)[0]
     if not emit({"prompt": prompt, "text": text}, json):
         info(text if chat else prompt + text)
+
+
+def _superposed(engine: Any, asked: str | list[int], tokens: int, drafts: int) -> list[str]:
+    """The drafts' texts, the best first. They are guesses: temperature and seed do not count."""
+    from tilth.serving.strategies.superposed import superpose
+
+    ids = engine.encode(asked) if isinstance(asked, str) else asked
+    engine.check(len(ids), tokens)
+    found = superpose(
+        engine.runner, engine.cache, ids, tokens=tokens, drafts=drafts, ends=engine.ends
+    )
+    return [engine.tokenizer.decode(one.ids) for one in found]
 
 
 command = generate
