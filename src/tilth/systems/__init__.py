@@ -34,6 +34,8 @@ SYSTEMS = {
     "rewarm": "tilth.systems.rewarm",
     "spdf": "tilth.systems.spdf",
     "spgc": "tilth.systems.spgc",
+    "pearl": "tilth.systems.pearl",
+    "superposed": "tilth.systems.superposed",
     "well-read-students": "tilth.systems.well_read_students",
 }
 
