@@ -1,0 +1,97 @@
+"""Peers of `serve.py`: environments of their own, and a child in each that answers jobs in turn.
+
+A part of `serve.py`; alone it does nothing. What cannot be installed, or does not run, is no error:
+its `reason` says why, and its row in the table shows that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+
+CHILD = Path(__file__).with_name("_serve_child.py")
+# The exporter of OpenVINO wants a `transformers` of its own, older one: hence environments.
+PACKAGES = {
+    "ctranslate2": ["ctranslate2==4.8.5", "transformers", "torch"],
+    "openvino": ["openvino-genai==2026.4.1", "optimum-intel[openvino]", "torch"],
+}
+MODULES = {
+    "ctranslate2": "ctranslate2, transformers, torch",
+    "openvino": "openvino_genai, optimum.intel",
+}
+# name of the row -> (peer, type of the weights, name of the converted folder)
+ROWS = {
+    "CTranslate2": ("ctranslate2", "float32", "ct2"),
+    "CTranslate2 int8": ("ctranslate2", "int8", "ct2"),
+    "OpenVINO GenAI": ("openvino", "float32", "openvino"),
+}
+
+
+def _python(peer: str, folder: Path) -> tuple[Path | None, str]:
+    """The interpreter of a peer's environment, or why there is none."""
+    place = folder / f"tilth-{peer}"
+    python = place / "bin" / "python"
+    try:
+        if not python.is_file():
+            print(f"making an environment for {peer} in {place}", file=sys.stderr)
+            venv.create(place, with_pip=True)
+        check = [str(python), "-c", f"import {MODULES[peer]}"]
+        if subprocess.run(check, capture_output=True).returncode:
+            done = subprocess.run(
+                [str(python), "-m", "pip", "install", "--quiet", *PACKAGES[peer]],
+                capture_output=True, text=True,
+            )  # fmt: skip
+            asked = subprocess.run(check, capture_output=True, text=True)
+            if asked.returncode:
+                said = (done.stderr or asked.stderr).strip().splitlines() or ["no reason given"]
+                return None, f"cannot be installed: {said[-1][:120]}"
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, f"no environment: {error}"
+    return python, ""
+
+
+class Peer:
+    """One engine in a process of its own; `reason` is why it cannot run, else empty."""
+
+    def __init__(self, row: str, folder: Path, environments: Path | None) -> None:
+        peer, kind, made = ROWS[row]
+        self.process: subprocess.Popen | None = None
+        self.version = ""
+        python, self.reason = _python(peer, environments or Path(tempfile.gettempdir()))
+        if python is None:
+            return
+        self.process = subprocess.Popen(
+            [str(python), str(CHILD)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        given = {"peer": peer, "folder": str(folder), "made": f"{folder}-{made}", "type": kind}
+        self.version = self._ask(given).get("version", "")
+
+    def seconds(self, prompts: list[list[int]], new: int | list[int]) -> float | None:
+        """CPU seconds of the child for these prompts and answers; None where it cannot."""
+        if self.reason:
+            return None
+        return self._ask({"prompts": prompts, "new": new}).get("seconds")
+
+    def _ask(self, what: dict) -> dict:
+        assert self.process is not None and self.process.stdin and self.process.stdout
+        try:
+            self.process.stdin.write(json.dumps(what) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except OSError:
+            line = ""
+        found = json.loads(line) if line else {"error": "the process ended"}
+        self.reason = found.get("error", "")
+        return found
+
+    def close(self) -> None:
+        if self.process is not None:
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+            self.process.wait()
