@@ -140,7 +140,7 @@ class Dense:
     passage: int = 800
     pairs: int = 20_000
     epochs: float = 4.0
-    dimensions: int = 128
+    dimensions: int = 256
     layers: int = 0
     seed: int = 0
     fusion: str = "reciprocal_rank"
