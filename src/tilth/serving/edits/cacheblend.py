@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.errors import UsageError
 from tilth.serving.cache import Chain, KVCache, Rows
-from tilth.serving.edits.reading import Desk, Reading, read
+from tilth.serving.edits.reading import Desk, Reading, blank, read
 from tilth.serving.model_runner import ModelRunner, Segment
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def blend(
         logits = runner.forward(cache, [Segment(chain, list(suffix))])[-1]
         return Reading(chain, [*ids, *suffix], logits, len(head) + len(suffix))
     ids += suffix
-    cache.fill(chain, _nothing(runner, len(suffix)))
+    cache.fill(chain, blank(runner, len(suffix)))
     stale, end = range(exact, context), range(context, len(ids))
     part = min(1.0, share * (context - len(head)) / len(stale))
     logits, _, run = rerun(runner, cache, chain, ids, stale, part, end, chosen)
@@ -106,7 +106,7 @@ def rerun(
     always: Sequence[int],
     chosen: Sequence[int] | None = None,
 ) -> tuple[torch.Tensor, list[int], float]:
-    """Run a share of the `stale` positions again, and `always`, which come behind them.
+    """Run a share of the `stale` positions again, and all of `always`, the last of all among them.
 
     Logits after the last one, the positions that were run, and what that has cost in tokens.
     """
@@ -146,15 +146,6 @@ def deviation(
 
 def _at(chain: Chain, ids: Sequence[int], where: Sequence[int]) -> Segment:
     return Segment(chain, [ids[one] for one in where], at=list(where))
-
-
-def _nothing(runner: ModelRunner, count: int) -> Rows:
-    import torch
-
-    shape = runner.shape
-    size = (shape.layers, count, shape.key_heads, shape.head)
-    none = torch.zeros(size, dtype=runner.dtype, device=runner.device)
-    return Rows(none, none)
 
 
 class Blender:

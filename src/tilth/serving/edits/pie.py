@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.errors import UsageError
 from tilth.serving.cache import KVCache, Rows
 from tilth.serving.edits.cacheblend import rerun
-from tilth.serving.edits.reading import Desk, Reading, read, renewed
+from tilth.serving.edits.reading import Desk, Reading, blank, read
 from tilth.serving.model_runner import ModelRunner, Segment
 
 if TYPE_CHECKING:
@@ -96,32 +96,35 @@ def edited(
         at = edit.stop
     if not edits:
         return Reading(chain, list(old), reading.logits, 0)
+    if not len(old) + sum(len(edit.ids) - (edit.stop - edit.start) for edit in edits):
+        raise UsageError("nothing of the text is left to be read")
     behind = [
         (stop, cache.slice(chain, stop, start))
         for stop, start in zip(
             [edit.stop for edit in edits], [*(edit.start for edit in edits[1:]), len(old)]
         )
     ]
-    ids, fresh, stale = list(old[: edits[0].start]), 0, []
-    cache.truncate(chain, edits[0].start)
+    ids = list(old[: edits[0].start])
+    fresh: list[int] = []
+    stale: list[int] = []
+    cache.truncate(chain, len(ids))
     for edit, (origin, rows) in zip(edits, behind):
-        if edit.ids:
-            logits = runner.forward(cache, [Segment(chain, list(edit.ids))])[-1]
-            ids += edit.ids
-            fresh += len(edit.ids)
-        if len(rows):
-            stale += range(len(ids), len(ids) + len(rows))
-            cache.fill(chain, rows if turn else _left(runner, rows, origin, len(ids)))
-            ids += old[origin : origin + len(rows)]
-    if not ids:
-        raise UsageError("nothing of the text is left to be read")
-    run, last = float(fresh), len(ids) - 1
-    if refresh and stale:
+        fresh += range(len(ids), len(ids) + len(edit.ids))
+        cache.fill(chain, blank(runner, len(edit.ids)))
+        ids += edit.ids
+        stale += range(len(ids), len(ids) + len(rows))
+        cache.fill(chain, rows if turn else _left(runner, rows, origin, len(ids)))
+        ids += old[origin : origin + len(rows)]
+    # All that is new in one go, each token over what stands before it; with the last token, for its
+    # logits.
+    last = len(ids) - 1
+    fresh += [] if fresh and fresh[-1] == last else [last]
+    if refresh:
         some = [at for at in stale if at < last]
-        logits, _, more = rerun(runner, cache, chain, ids, some, refresh, [last])
-        run += more
-    elif last in stale or not edits[-1].ids:
-        logits, run = renewed(runner, cache, chain, ids), run + 1
+        logits, _, run = rerun(runner, cache, chain, ids, some, refresh, fresh)
+    else:
+        segment = Segment(chain, [ids[at] for at in fresh], at=fresh)
+        logits, run = runner.forward(cache, [segment])[-1], float(len(fresh))
     return Reading(chain, ids, logits, run)
 
 

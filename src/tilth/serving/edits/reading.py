@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.errors import LimitError, UsageError
 from tilth.serving import sampler
-from tilth.serving.cache import Chain, KVCache
+from tilth.serving.cache import Chain, KVCache, Rows
 from tilth.serving.model_runner import ModelRunner, Segment
 from tilth.serving.sampler import Drawn, Sampling
 
@@ -41,9 +41,14 @@ def read(runner: ModelRunner, cache: KVCache, ids: Sequence[int]) -> Reading:
     return Reading(chain, list(ids), logits, len(ids))
 
 
-def renewed(runner: ModelRunner, cache: KVCache, chain: Chain, ids: Sequence[int]) -> torch.Tensor:
-    """The logits after the last token, which is run again over what stands before it."""
-    return runner.forward(cache, [Segment(chain, [ids[-1]], at=[len(ids) - 1])])[-1]
+def blank(runner: ModelRunner, count: int) -> Rows:
+    """Rows that hold nothing yet: room for tokens whose rows will be written."""
+    import torch
+
+    shape = runner.shape
+    size = (shape.layers, count, shape.key_heads, shape.head)
+    none = torch.zeros(size, dtype=runner.dtype, device=runner.device)
+    return Rows(none, none)
 
 
 def answer(

@@ -1,0 +1,134 @@
+"""A made-up task with known truth that needs two steps, and a small decoder that learns it.
+
+Lines say where people work ("p works f ;") and where firms sit ("f sits t ;"); questions ask for a
+person's firm ("? p works f ;"), or for firm and town, in two steps ("? p is f t ;"). Every document
+draws its facts anew, so that nothing can be remembered and all must be read. Tokens are names;
+there is no tokenizer.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tilth.evaluation.card import ModelSource
+from tilth.models.decoder import build
+from tilth.objectives.causal import Causal
+from tilth.store.digest import digest
+from tilth.tokens.documents import TokenDocuments
+from tilth.training.loop import fit
+
+END, STOP, WORKS, SITS, ASK, IS = range(6)
+EACH = 8
+PEOPLE, FIRMS, TOWNS = (range(8 + EACH * n, 8 + EACH * (n + 1)) for n in range(3))
+VOCABULARY = 8 + 3 * EACH
+FACTS, QUESTIONS, LENGTH = 4, 12, 96
+# A model that answers so many questions of two steps has learned the task.
+GATE = 0.9
+TOKENS = 1_500_000
+
+Line = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true in one document: firm of each person, town of each firm; the lines in order."""
+
+    firm: dict[int, int]
+    town: dict[int, int]
+    lines: list[Line]
+
+    def asked(self, person: int, steps: int = 2) -> tuple[Line, Line]:
+        """(question, its answer)."""
+        firm = self.firm[person]
+        if steps == 1:
+            return (ASK, person, WORKS), (firm,)
+        return (ASK, person, IS), (firm, self.town[firm])
+
+
+def works(person: int, firm: int) -> Line:
+    return (person, WORKS, firm, STOP)
+
+
+def sits(firm: int, town: int) -> Line:
+    return (firm, SITS, town, STOP)
+
+
+def facts(chance: random.Random) -> Facts:
+    """The people's lines, then the firms', each in an order of its own."""
+    people, firms, towns = (chance.sample(some, FACTS) for some in (PEOPLE, FIRMS, TOWNS))
+    firm, town = dict(zip(people, firms)), dict(zip(firms, towns))
+    second = chance.sample(firms, FACTS)
+    lines = [works(p, firm[p]) for p in people] + [sits(f, town[f]) for f in second]
+    return Facts(firm, town, lines)
+
+
+def document(chance: random.Random) -> list[int]:
+    """One document to learn from: facts, then questions of both kinds with their answers."""
+    made = facts(chance)
+    ids = [one for line in made.lines for one in line]
+    for _ in range(QUESTIONS):
+        question, answer = made.asked(chance.choice(list(made.firm)), chance.choice((1, 2)))
+        ids += [*question, *answer, STOP]
+    return ids[: LENGTH - 1]
+
+
+def documents(seed: str, tokens: int) -> TokenDocuments:
+    chance = random.Random(f"two hops {seed}")
+    rows = [np.array(document(chance), np.uint32) for _ in range(-(-tokens // LENGTH))]
+    names = [f"{seed} {number}" for number in range(len(rows))]
+    return TokenDocuments(names, rows, VOCABULARY, END, [len(row) for row in rows])
+
+
+def right(model: Any, seed: str, count: int = 256) -> float:
+    """Share of questions of two steps whose answer is what the model thinks likeliest."""
+    import torch
+
+    chance = random.Random(f"asked {seed}")
+    rows, answers = [], []
+    for _ in range(count):
+        made = facts(chance)
+        question, answer = made.asked(chance.choice(list(made.firm)))
+        rows.append([*flat(made.lines), *question, *answer])
+        answers.append(answer)
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor(rows), use_cache=False).logits[:, -3:-1]
+    return float((logits.argmax(-1).numpy() == np.array(answers)).all(axis=1).mean())
+
+
+def learned(
+    tokens: int, size: str = "200k", *, batch: int = 960, rate: float = 5e-3, seed: int = 0,
+    on_step: Any = None,
+) -> tuple[Any, float]:  # fmt: skip
+    """(model, share of held-out questions it answers)."""
+    model = build(size, vocabulary=VOCABULARY, context=4 * LENGTH, seed=seed, end=END)
+    fit(
+        model, Causal(length=LENGTH), documents(f"train {seed}", tokens), tokens=tokens,
+        batch_tokens=batch, learning_rate=rate, minimum=0.1, seed=seed, on_step=on_step,
+    )  # fmt: skip
+    return model.eval(), right(model, "held out")
+
+
+def source(model: Any, name: str, score: float) -> ModelSource:
+    """What a result says of the model; it is a base for claims only where it learned the task."""
+    parts = [p.detach().numpy().tobytes() for p in model.parameters()]
+    return ModelSource(name, digest(*parts), score >= GATE)
+
+
+def judged(found: Any, answer: Line) -> tuple[float, float]:
+    """(mean nats of the answer and its end, 1 where each token of the answer is likeliest).
+
+    `found`: their log-probabilities, (tokens, vocabulary), one row for each and one for the end.
+    """
+    nats = -sum(float(found[n, one]) for n, one in enumerate((*answer, STOP)))
+    right = all(int(found[n].argmax()) == one for n, one in enumerate(answer))
+    return nats / (len(answer) + 1), float(right)
+
+
+def flat(lines: Sequence[Line]) -> list[int]:
+    """The tokens of lines, behind the token that begins a document."""
+    return [END, *(one for line in lines for one in line)]
