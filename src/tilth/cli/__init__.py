@@ -11,6 +11,10 @@ COMMANDS = {
     ),
     "search": ("tilth.cli.search", "Search the documents of a run."),
     "generate": ("tilth.cli.generate", "Continue a prompt with the model of a run."),
+    "serve": (
+        "tilth.cli.serve",
+        "Serve a model over HTTP, in the form of OpenAI's API, on this machine.",
+    ),
     "train": (
         "tilth.cli.train",
         "Train a language model on texts, from scratch or from a Hugging Face folder.",

@@ -24,6 +24,8 @@ from tilth.store.digest import digest_value
 from tilth.store.write import write_json
 
 FILE = "encoder.json"
+# Words whose signs are kept: 256 bytes each.
+KNOWN = 100_000
 
 
 class Hashed:
@@ -63,6 +65,8 @@ class Hashed:
 
     def _signs(self, term: str) -> np.ndarray:
         if term not in self._known:
+            if len(self._known) >= KNOWN:  # in a server, words come without end
+                self._known.clear()
             data = hashlib.blake2b(
                 term.encode("utf-8", "surrogatepass"), digest_size=self.dimensions // 8
             ).digest()

@@ -1,0 +1,229 @@
+"""`tilth serve`: a model, and the search encoder of a run, over HTTP in OpenAI's form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import socket
+
+    from tilth.serving.http import Service
+
+KEY = "TILTH_SERVE_KEY"
+# What --set takes, with the type of each: options of the engine.
+SETTINGS = {"policy": str, "row": int, "sequences": int, "memory": int, "block": int, "dtype": str,
+            "device": str}  # fmt: skip
+# Seconds after which a reader that takes nothing loses its connection.
+STUCK = 60
+
+
+def serve(
+    model: Annotated[
+        str, typer.Argument(help="A run folder, or the folder of a model or of an encoder.")
+    ],
+    host: Annotated[
+        str, typer.Option(help="The address to bind to; beyond this machine a key is wanted.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any free one.")] = 8000,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A further host name under which it is reached.")
+    ] = None,
+    called: Annotated[str, typer.Option(help="The model's name; else that of its folder.")] = "",
+    encoder: Annotated[str, typer.Option(help="The folder of an encoder for embeddings.")] = "",
+    key_file: Annotated[
+        str, typer.Option(help=f"A file that holds the key; else it is taken from ${KEY}.")
+    ] = "",
+    queue: Annotated[
+        int, typer.Option(min=1, help="Answers that wait or run at a time; more are told to wait.")
+    ] = 128,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for one answer.")] = 600.0,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="name=value of the engine; docs/serving.md.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Serve a model over HTTP, in the form of OpenAI's API, until it is interrupted.
+
+    Completions, chats and embeddings, whole or as a stream. Answers that are under way are finished
+    when the server is told to stop (Ctrl-C, SIGTERM). No text leaves this machine.
+
+    Examples:
+
+        tilth serve my-run
+
+        tilth serve my-model --port 8001 --set sequences=16
+
+        tilth serve my-model --host 0.0.0.0 --key-file key.txt --name models.example.org
+    """
+    from tilth.cli.output import emit, info
+    from tilth.errors import MissingExtra, UsageError
+
+    key = _key(key_file)
+    if not _loopback(host) and not key:
+        raise UsageError(f"{host} can be reached from elsewhere, so the server wants a key",
+                         hint=f"--key-file FILE, or ${KEY}")  # fmt: skip
+    options = _settings(settings or ())
+    try:
+        import uvicorn
+
+        from tilth.serving.http import application, routes
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the server needs {error.name}", extra="web") from None
+    from tilth.serving.guard import Guard
+    from tilth.serving.openai_forms import Limits
+
+    limits = Limits(queue=queue, deadline=deadline)
+    listener = _listen(host, port)
+    try:
+        service = _service(Path(model), called, encoder, options, limits)
+    except BaseException:
+        listener.close()
+        raise
+    app = Guard(application(routes(service)), key=key, names=[host, *(name or ())], limits=limits)
+    at, taken = listener.getsockname()[:2]
+    url = f"http://[{at}]:{taken}" if ":" in at else f"http://{at}:{taken}"
+    made = {"url": url, "models": [one["id"] for one in service.listed()], "key": bool(key)}
+
+    class Announced(uvicorn.Server):
+        """Says where it is as soon as it answers."""
+
+        async def startup(self, *given: Any, **named: Any) -> None:
+            await super().startup(*given, **named)
+            if not emit(made, json):
+                info(f"serving {', '.join(made['models']) or 'no model'} at {url}")
+            _flush()
+
+    config = uvicorn.Config(
+        app, http="h11", ws="none", lifespan="off", access_log=False, server_header=False,
+        log_level="warning", log_config=None, timeout_keep_alive=15,
+        timeout_graceful_shutdown=int(deadline) + 1,
+    )  # fmt: skip
+    _drained(Announced(config), listener, service)
+
+
+def _drained(server: Any, listener: socket.socket, service: Service) -> None:
+    """Run until a signal says stop, and end what was begun."""
+    import signal
+
+    # uvicorn raises the signal again when it is through: by then there is nothing left to do.
+    ours = (signal.SIGTERM, signal.SIGINT)
+    before = {one: signal.signal(one, lambda *ignored: None) for one in ours}
+    try:
+        server.run(sockets=[listener])
+    finally:
+        service.stop()
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _service(
+    folder: Path, called: str, encoder: str, options: dict[str, Any], limits: Any
+) -> Service:
+    """What the folder holds, opened. Raises DataError where that is nothing that can be served."""
+    from tilth.build.run import Run
+    from tilth.errors import DataError
+    from tilth.serving.http import Service
+    from tilth.store.manifest import is_complete
+
+    name = called or folder.resolve().name
+    texts: Path | None = None
+    vectors = Path(encoder) if encoder else None
+    if (folder / "plan.resolved.toml").is_file():
+        Run(folder)._part("model")  # It is finished, or says that it is not.
+        if (folder / "model" / "config.json").is_file():
+            texts = folder / "model"
+        dense = folder / "index" / "dense"
+        if vectors is None and is_complete(dense):
+            vectors = dense / "encoder"
+    elif (folder / "modules.json").is_file():
+        vectors = vectors or folder
+    elif (folder / "config.json").is_file():
+        texts = folder
+    else:
+        raise DataError("is neither a run nor a model", where=str(folder),
+                        hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
+    service = Service(limits=limits)
+    if vectors is not None:
+        from tilth.retrieval.encoders import load_encoder
+        from tilth.serving.embedder import Embedder
+
+        own = f"{name}-encoder" if texts is not None else name
+        service.embedder = Embedder(own, load_encoder(vectors), limits.queue)
+    if texts is not None:
+        from tilth.serving.engine import Engine
+        from tilth.serving.text_model import TextModel
+
+        service.text = TextModel(name, texts, Engine(texts, **options), limits.queue)
+    return service
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that is bound. Raises UsageError for an address that cannot be had."""
+    import socket
+
+    from tilth.errors import UsageError
+
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # What is accepted inherits it.
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STUCK * 1000)
+        listener.bind(address)
+    except OSError as error:
+        raise UsageError(f"{host}:{port} cannot be had: {error.strerror}",
+                         hint="--port 0 takes any free one") from None  # fmt: skip
+    return listener
+
+
+def _loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _key(path: str) -> str:
+    import os
+
+    from tilth.errors import UsageError
+
+    if not path:
+        return os.environ.get(KEY, "").strip()
+    try:
+        key = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the key cannot be read: {error}", where=path) from None
+    if not key or not key.isascii():
+        raise UsageError("holds no key of ASCII letters", where=path)
+    return key
+
+
+def _settings(given: Any) -> dict[str, Any]:
+    from tilth.errors import UsageError, nearest
+
+    found = {}
+    for setting in given:
+        name, _, value = setting.partition("=")
+        if name not in SETTINGS:
+            raise UsageError(f"no setting {name!r}", where="--set", hint=nearest(name, SETTINGS))
+        try:
+            found[name] = SETTINGS[name](value)
+        except ValueError:
+            raise UsageError(f"{value!r} is no whole number", where=f"--set {name}") from None
+    return found
+
+
+def _flush() -> None:
+    import sys
+
+    sys.stdout.flush()
+
+
+command = serve

@@ -1,0 +1,170 @@
+"""The one guard before all routes: Host, Origin, key, limits; in this order, before any route.
+
+Host: an IP address, `localhost` or a name that the server was given, so that no page on the web can
+reach a server on loopback through a name of its own that it turns to 127.0.0.1. Origin: none, or
+the server's own, so that no other page's script is served. Key: on every path that is not in
+`OPEN`, known or not. Limits: requests at a time, bytes and seconds of a body.
+
+An ASGI application around another. What comes out of that as `Refused` or as any other error is
+answered in OpenAI's form; the server goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import json
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from tilth.serving.openai_forms import Limits, Refused
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+# The only paths that are served without the key.
+OPEN = frozenset({"/health"})
+CHALLENGE = {"www-authenticate": "Bearer"}
+log = logging.getLogger("tilth.serving")
+
+
+class Guard:
+    """`app`: what is guarded. `key`: empty for none; `names`: further names of this host."""
+
+    def __init__(
+        self, app: App, *, key: str = "", names: Sequence[str] = (), limits: Limits | None = None
+    ) -> None:
+        self.app, self.limits = app, limits or Limits()
+        self._key = key.encode("utf-8")
+        self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
+        self._now = 0
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"{scope['type']} is not served")
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        self._now += 1
+        try:
+            self.check(scope)
+            body = await self._body(scope, receive)
+            if body is None:
+                return
+            await self.app(scope, _again(body, receive), sending)
+        except Refused as refused:
+            if started:
+                log.warning("an answer was broken off: %s", refused.message)
+            else:
+                await send_json(send, refused.status, refused.form(), refused.headers)
+        except Exception:
+            log.exception("a request failed")
+            if not started:
+                failed = Refused(500, "the server failed; its log says why")
+                await send_json(send, 500, failed.form())
+        finally:
+            self._now -= 1
+
+    def check(self, scope: MutableMapping[str, Any]) -> None:
+        """Raises Refused for a request that is not to be served, whatever it asks."""
+        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        host = headers.get(b"host", "")
+        if not self._known(host):
+            raise Refused(403, "this host name is not served: tilth serve --name NAME", code="host")
+        origin = headers.get(b"origin")
+        if origin is not None and not _same(origin, host):
+            raise Refused(403, "pages of another origin are not served", code="origin")
+        if self._key and scope["path"] not in OPEN:
+            given = headers.get(b"authorization", "")
+            kind, _, key = given.partition(" ")
+            right = hmac.compare_digest(key.strip().encode("latin-1"), self._key)
+            if kind.lower() != "bearer" or not right:
+                raise Refused(401, "this server wants its key: Authorization: Bearer KEY",
+                              code="invalid_key", headers=CHALLENGE)  # fmt: skip
+        if self._now > self.limits.requests:
+            raise Refused(429, f"{self.limits.requests:,} requests are served at a time",
+                          headers={"retry-after": "1"})  # fmt: skip
+        size = headers.get(b"content-length", "0")
+        if not size.isascii() or not size.isdigit() or len(size) > 18:
+            raise Refused(400, "content-length is no number")
+        if int(size) > self.limits.body:
+            raise self._large()
+
+    def _known(self, host: str) -> bool:
+        try:
+            name = (urlsplit(f"//{host}").hostname or "").rstrip(".")
+        except ValueError:
+            return False
+        if name in self._names:
+            return True
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return True
+
+    def _large(self) -> Refused:
+        return Refused(413, f"a body has at most {self.limits.body:,} bytes")
+
+    async def _body(self, scope: MutableMapping[str, Any], receive: Receive) -> bytes | None:
+        """The whole body; None where the sender is gone."""
+        parts: list[bytes] = []
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        return None
+                    parts.append(message.get("body", b""))
+                    size += len(parts[-1])
+                    if size > self.limits.body:
+                        raise self._large()
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise Refused(408, f"the body was not there within {self.limits.body_seconds:g} "
+                          "seconds", headers={"connection": "close"}) from None  # fmt: skip
+        return b"".join(parts)
+
+
+def _same(origin: str, host: str) -> bool:
+    try:
+        found = urlsplit(origin)
+    except ValueError:
+        return False
+    return found.scheme in ("http", "https") and found.netloc.lower() == host.lower()
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """The body in one piece, then what comes after it: that the sender is gone."""
+    given = False
+
+    async def receiving() -> Message:
+        nonlocal given
+        if not given:
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return receiving
+
+
+async def send_json(
+    send: Send, status: int, value: Any, headers: MutableMapping[str, str] | None = None
+) -> None:
+    """A whole answer that is JSON."""
+    body = json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    named = {"content-type": "application/json", "content-length": str(len(body))}
+    named |= {"x-content-type-options": "nosniff", "cache-control": "no-store", **(headers or {})}
+    pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})

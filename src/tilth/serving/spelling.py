@@ -1,0 +1,62 @@
+"""The letters of single tokens, for log-probabilities: a token may be a part of a letter.
+
+Byte-level tokenizers write each byte as a letter (Radford et al., 2019); others write bytes that
+they have no letter for as <0xE2>, and a blank as a lower eighth block.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+BLANK = "\u2581"
+
+
+def _alphabet() -> dict[str, int]:
+    """The letter of each byte: its own where that can be seen, else one from U+0100 on."""
+    seen = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    hidden = [byte for byte in range(256) if byte not in seen]
+    letters = {chr(byte): byte for byte in seen}
+    return letters | {chr(256 + place): byte for place, byte in enumerate(hidden)}
+
+
+class Spelling:
+    """The tokens of one tokenizer as bytes and as letters."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        state = json.loads(tokenizer.to_str())
+        self._tokenizer = tokenizer
+        self._added = {token["id"]: token for token in state["added_tokens"]}
+        self._bytewise = "ByteLevel" in json.dumps(state.get("decoder"))
+        self._letters = _alphabet()
+
+    def bytes(self, token: int) -> bytes:
+        """What a token adds to a text, in UTF-8; nothing where it is a special token."""
+        if token in self._added:
+            added = self._added[token]
+            return b"" if added["special"] else str(added["content"]).encode("utf-8")
+        written = self._tokenizer.id_to_token(token) or ""
+        if self._bytewise:
+            return bytes(self._letters[letter] for letter in written if letter in self._letters)
+        if found := re.fullmatch("<0x([0-9A-Fa-f]{2})>", written):
+            return bytes([int(found[1], 16)])
+        return written.replace(BLANK, " ").encode("utf-8")
+
+    def name(self, token: int) -> str:
+        """The token as a text; `bytes:\\xe2` where it is a part of a letter, as OpenAI writes it.
+        Special tokens by their names."""
+        if token in self._added:
+            return str(self._added[token]["content"])
+        found = self.bytes(token)
+        try:
+            return found.decode("utf-8")
+        except UnicodeDecodeError:
+            return "bytes:" + "".join(f"\\x{byte:02x}" for byte in found)
+
+    def letters(self, token: int) -> int:
+        """How many letters begin in a token."""
+        return sum(byte & 0xC0 != 0x80 for byte in self.bytes(token))

@@ -1,0 +1,110 @@
+"""One answer over HTTP: whole, or by server-sent events; cut off where nobody listens.
+
+An `Endpoint` is an ASGI application around a piece of work. The work ends when its sender hangs up
+and at its deadline; so does what it asked of the engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tilth.errors import TilthError
+from tilth.serving.guard import Message, Receive, Send, send_json
+from tilth.serving.openai_forms import Refused, refusal
+
+# Seconds in which a reader takes the last word of an answer that is broken off.
+LAST = 2.0
+EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-store"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Sender:
+    """What an answer is written with. `streams`: events have begun."""
+
+    def __init__(self, send: Send) -> None:
+        self._send, self.streams = send, False
+
+    async def json(self, value: Any, status: int = 200) -> None:
+        await send_json(self._send, status, value)
+
+    async def open(self) -> None:
+        """Begin a stream of events: the request has been accepted."""
+        self.streams = True
+        await self._send({"type": "http.response.start", "status": 200, "headers": EVENTS})
+
+    async def event(self, value: Any) -> None:
+        """One event, whole."""
+        await self._data(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+    async def end(self) -> None:
+        """The end of a stream, as OpenAI marks it."""
+        await self._data("[DONE]", more=False)
+
+    async def fail(self, refused: Refused) -> None:
+        """An error within a stream: its last event."""
+        data = json.dumps(refused.form(), ensure_ascii=False)
+        await self._data(data, more=False)
+
+    async def _data(self, data: str, more: bool = True) -> None:
+        body = f"data: {data}\n\n".encode()
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+# The body of a request, what its path names, and how to answer.
+Work = Callable[[bytes, dict[str, str], Sender], Awaitable[None]]
+
+
+class Endpoint:
+    """A route's application. `deadline`: seconds for the whole answer, waiting and writing too."""
+
+    def __init__(self, work: Work, deadline: float) -> None:
+        self._work, self._deadline = work, deadline
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        first: Message = await receive()
+        sender = Sender(send)
+        named = dict(scope.get("path_params", {}))
+        work = asyncio.ensure_future(self._work(first.get("body", b""), named, sender))
+        gone = asyncio.ensure_future(_gone(receive))
+        try:
+            done, _ = await asyncio.wait(
+                {work, gone}, timeout=self._deadline, return_when=asyncio.FIRST_COMPLETED
+            )
+            if gone in done and work not in done:
+                return
+            if work not in done:
+                # Asked again it would take as long.
+                raise Refused(504, f"no answer within {self._deadline:g} seconds", code="deadline",
+                              headers={"x-should-retry": "false"})  # fmt: skip
+            work.result()
+        except Refused as refused:
+            await _broken(sender, refused)
+        except TilthError as error:
+            await _broken(sender, refusal(error))
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+
+
+async def _broken(sender: Sender, refused: Refused) -> None:
+    """Say it within the stream where there is one; else whoever called answers with it."""
+    if not sender.streams:
+        raise refused
+    try:
+        async with asyncio.timeout(LAST):
+            await sender.fail(refused)
+    except TimeoutError:
+        raise refused from None
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

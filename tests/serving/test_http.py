@@ -1,0 +1,473 @@
+"""The server: OpenAI's client, the guard, and requests that mean harm; the next one is right."""
+
+import dataclasses
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import tiny
+from http_server import ask, events, post, served, until
+
+from tilth.cli.main import run as command
+from tilth.models.folder import save_model
+from tilth.retrieval.encoders.hashed import Hashed
+from tilth.serving import http
+from tilth.serving.embedder import Embedder
+from tilth.serving.engine import Engine
+from tilth.serving.guard import OPEN
+from tilth.serving.openai_forms import Limits
+from tilth.serving.sampler import Sampling
+from tilth.serving.text_model import TextModel
+from tilth.tokens import bpe
+from tilth.tokens.chat import Chat
+
+DOCS = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
+LIMITS = Limits(queue=32, choices=24, deadline=60.0, body=200_000)
+TALK = [{"role": "system", "content": "one"}, {"role": "user", "content": "two \u20ac three?"}]
+PLAIN = {"prompt": "one two", "max_tokens": 8, "temperature": 0}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("http")
+    bpe.save(tiny.tokenizer(), folder / "tokens")
+    save_model(tiny.model("llama"), folder / "my-model", folder / "tokens")
+    return folder / "my-model"
+
+
+@pytest.fixture(scope="module")
+def service(folder):
+    text = TextModel("my-model", folder, Engine(folder), LIMITS.queue)
+    service = http.Service(text, Embedder("my-encoder", Hashed()), LIMITS)
+    yield service
+    service.stop()
+
+
+@pytest.fixture(scope="module")
+def server(service):
+    with served(service) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    import openai
+
+    with openai.OpenAI(
+        base_url=f"http://127.0.0.1:{server[1]}/v1", api_key="none", max_retries=0
+    ) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def right(server, folder):
+    """Asserts that a plain request is answered as the engine alone answers it."""
+    (text,) = Engine(folder).generate([PLAIN["prompt"]], tokens=8, temperature=0)
+
+    def check():
+        status, found, _ = ask(server, "/v1/completions", PLAIN)
+        assert status == 200, found
+        assert found["choices"][0]["text"] == text
+
+    return check
+
+
+@pytest.fixture
+def gate(service, monkeypatch):
+    """Lets the engine make as many steps as `release` says; all of them when it is over."""
+    gate, engine = threading.Semaphore(0), service.text.thread.engine
+    step = engine.step
+
+    def gated():
+        gate.acquire()
+        return step()
+
+    monkeypatch.setattr(engine, "step", gated)
+    yield gate
+    monkeypatch.undo()
+    gate.release(10_000)
+
+
+def test_completions_by_the_client_are_the_engines(client, folder):
+    settings = {"seed": 5, "max_tokens": 9, "logprobs": 2, "n": 2, "stop": ["qq"]}
+    given = {"model": "my-model", "prompt": ["one two", "three"], **settings}
+    found = client.completions.create(**given)
+    samplings = [Sampling(seed=5, sample=n, logprobs=2, stop=("qq",)) for n in (0, 1)] * 2
+    alone = Engine(folder).complete(["one two"] * 2 + ["three"] * 2, 9, samplings)
+    assert [one.text for one in found.choices] == [one.text for one in alone]
+    assert [one.finish_reason for one in found.choices] == [one.reason for one in alone]
+    for choice, one in zip(found.choices, alone):
+        expected = [token.logprob for token in one.tokens]
+        assert choice.logprobs.token_logprobs == pytest.approx(expected, abs=1e-4)
+        assert all(len(top) in (2, 3) for top in choice.logprobs.top_logprobs)
+    texts = [""] * 4
+    options = {"include_usage": True}
+    for chunk in client.completions.create(**given, stream=True, stream_options=options):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.text
+    assert texts == [one.text for one in alone]
+    assert chunk.usage == found.usage
+    assert found.usage.completion_tokens == sum(len(one.tokens) for one in alone)
+    assert [one.id for one in client.models.list()] == ["my-model", "my-encoder"]
+    assert client.models.retrieve("my-model").id == "my-model"
+
+
+def test_prompts_are_scored_and_echoed(client, folder):
+    text = "one two three \u20ac"
+    (ids,) = bpe.encode(tiny.tokenizer(), [text])
+    engine = Engine(folder)
+    (scored,) = engine.complete([[engine.begin, *ids]], 0, scores=True)
+    made = {"model": "", "max_tokens": 0, "echo": True, "logprobs": 1}
+    (found,) = client.completions.create(prompt=text, **made).choices
+    assert found.text == text
+    values = [token.logprob for token in scored.prompt]
+    assert found.logprobs.token_logprobs == pytest.approx(values, abs=1e-4)
+    # Offsets are those of letters, though a letter may be of several tokens.
+    offsets = [len(bpe.decode(tiny.tokenizer(), ids[:count])) for count in range(len(ids) - 2)]
+    assert found.logprobs.text_offset[: len(offsets)] == offsets
+    (found,) = client.completions.create(prompt=[engine.begin, *ids], **made).choices
+    assert found.logprobs.token_logprobs[0] is None
+    assert found.logprobs.token_logprobs[1:] == pytest.approx(values, abs=1e-4)
+
+
+def test_chats_are_rendered_as_in_training(client, server, folder):
+    chat = Chat.load(folder)
+    ids = chat.render(TALK, answer=True).ids.tolist()
+    learned = chat.render([*TALK, {"role": "assistant", "content": "four"}]).ids.tolist()
+    assert learned[: len(ids)] == ids
+    _, found, _ = ask(server, "/tokenize", {"messages": TALK})
+    assert found == {"tokens": ids, "count": len(ids), "max_model_len": 128}
+    given = {"model": "my-model", "messages": TALK, "seed": 3, "max_tokens": 12}
+    whole = client.chat.completions.create(**given, logprobs=True, top_logprobs=2)
+    (alone,) = Engine(folder).complete([ids], 12, Sampling(seed=3))
+    assert whole.choices[0].message.content == alone.text
+    assert whole.usage.prompt_tokens == len(ids)
+    assert len(whole.choices[0].logprobs.content) == len(alone.tokens)
+    parts = list(client.chat.completions.create(**given, stream=True))
+    assert parts[0].choices[0].delta.role == "assistant"
+    text = "".join(part.choices[0].delta.content or "" for part in parts)
+    assert text == alone.text and parts[-1].choices[0].finish_reason == alone.reason
+
+
+def test_letters_are_sent_whole(server, service, monkeypatch):
+    """A model that writes one euro sign after the other, byte by byte."""
+    from tilth.serving import engine as module
+    from tilth.serving.sampler import Drawn
+
+    (euro,) = bpe.encode(bpe.train(["x"], 257), ["\u20ac"])
+    names = bpe.train(["x"], 257)
+    own = [service.text.thread.engine.tokenizer.token_to_id(names.id_to_token(id)) for id in euro]
+    made = iter(own * 4)
+    monkeypatch.setattr(module.sampler, "sample", lambda *given: Drawn(next(made)))
+    body = {**PLAIN, "max_tokens": 12, "stream": True}
+    _, text, _ = ask(server, "/v1/completions", body)
+    parts = [chunk["choices"][0]["text"] for chunk in events(text)]
+    assert [part for part in parts if part] == ["\u20ac"] * 4
+
+
+def test_embeddings_are_equal_as_floats_and_in_base64(client, server):
+    texts = ["open a file", "limit memory of a child process", "open a file"]
+    given = {"model": "my-encoder", "input": texts}
+    coded = client.embeddings.create(**given)  # base64: what the client asks for by itself
+    floats = client.embeddings.create(**given, encoding_format="float")
+    rows = [one.embedding for one in floats.data]
+    assert [one.embedding for one in coded.data] == rows and rows[0] == rows[2]
+    assert rows == Hashed().encode(texts).tolist()
+    status, found, _ = ask(server, "/v1/embeddings", {"input": "x", "dimensions": 3})
+    assert status == 400 and "dimensions" in found["error"]["message"]
+
+
+def test_the_docs_program_runs(server, folder, capsys):
+    program = re.search(r"<!-- test: client -->\n```python\n(.*?)```", DOCS, re.S)[1]
+    assert "http://127.0.0.1:8000" in program
+    exec(program.replace("127.0.0.1:8000", f"127.0.0.1:{server[1]}"), {})
+    assert capsys.readouterr().out
+
+
+# The guard ---------------------------------------------------------------------------------------
+
+
+def test_every_route_wants_the_key(service, server):
+    with served(service, key="secret", names=["models.example"]) as address:
+        paths = [(method, path.replace("{model:path}", "my-model"))
+                 for method, path, _ in http.ROUTES]  # fmt: skip
+        paths += [("GET", "/nowhere"), ("GET", "/"), ("GET", "//health"), ("GET", "/health/"),
+                  ("GET", "/%68ealth/../v1/models"), ("OPTIONS", "/v1/models")]  # fmt: skip
+        for method, path in paths:
+            for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "secret"}):
+                status, found, _ = ask(address, path, b"{}", method, **headers)
+                assert status == (200 if path in OPEN else 401), path
+                assert path in OPEN or found["error"]["code"] == "invalid_key"
+            status, _, _ = ask(address, path, b"{}", method, authorization="Bearer secret")
+            assert status in (200, 400, 404, 405)
+        assert ask(address, "/health", host="models.example:1")[0] == 200
+    for headers in ({"host": "evil.example"}, {"origin": "http://evil.example"},
+                    {"origin": "null"}, {"host": ""}):  # fmt: skip
+        status, found, _ = ask(server, "/health", **headers)
+        assert status == 403 and found["error"]["type"] == "permission_error"
+    own = f"127.0.0.1:{server[1]}"
+    assert ask(server, "/health", origin=f"http://{own}", host=own)[0] == 200
+
+
+def test_beyond_this_machine_a_key_is_wanted(folder, tmp_path, capsys, monkeypatch):
+    assert command(["serve", str(folder), "--host", "0.0.0.0"]) == 2
+    assert "--key-file" in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "uvicorn", None)
+        assert command(["serve", str(folder)]) == 3
+        assert "tilth[web]" in capsys.readouterr().err
+    (tmp_path / "empty").write_text("\n")
+    for words, code, says in (
+        ([str(tmp_path)], 1, "neither a run nor a model"),
+        ([str(folder), "--set", "rows=3"], 2, "did you mean 'row'"),
+        ([str(folder), "--key-file", str(tmp_path / "empty")], 2, "no key"),
+    ):
+        assert command(["serve", *words, "--port", "0"]) == code
+        assert says in capsys.readouterr().err
+
+
+# Harm --------------------------------------------------------------------------------------------
+
+WRONG = [
+    ({"prompt": "four " * 300}, "the model's context is 128"),
+    ({"prompt": "one", "max_tokens": 500}, "500 are asked for; the model's context is 128"),
+    ({"prompt": "one", "n": 10**9}, "n is from 1 to 24"),
+    ({"prompt": ["one"] * 20, "n": 20}, "24 answers over all prompts"),
+    ({"prompt": "one", "stop": ["x"] * 10**4}, "at most 16"),
+    ({"prompt": "one", "stop": ["x" * 10**4]}, "200 letters"),
+    ({"prompt": "one", "logprobs": 10**6}, "from 0 to 20"),
+    ({"prompt": "one", "temprature": 0}, "did you mean 'temperature'"),
+    ({"prompt": "one", "logit_bias": {"x": 1}}, "logit_bias"),
+    ({"prompt": "one", "top_p": 0}, "top_p is above 0"),
+    ({"prompt": "one", "seed": 10**400}, "seed"),
+    ({"prompt": [10**30]}, "vocabulary has 280"),
+    ({"prompt": []}, "prompt"),
+    ({"prompt": "\ud800"}, "no valid text"),
+    ({"prompt": "one", "messages": TALK}, "there is no field 'messages'"),
+    (b"[" * 50_000, "not valid JSON"),
+    (b'{"prompt": NaN}', "NaN is no number"),
+    (b"\xff", "not valid JSON"),
+    (b"[]", "not a JSON object"),
+]
+
+
+def test_what_asks_for_too_much_is_refused_with_the_numbers(server, right, service):
+    for body, says in WRONG:
+        status, found, _ = ask(server, "/v1/completions", body)
+        assert status == 400 and found["error"]["type"] == "invalid_request_error", body
+        assert says in found["error"]["message"]
+    long = [{"role": "user", "content": "one two "} for _ in range(900)]
+    status, found, _ = ask(server, "/v1/chat/completions", {"messages": long})
+    assert status == 400 and found["error"]["code"] == "context_length_exceeded"
+    assert re.search(r"take [\d,]+ tokens; the model's context is 128", found["error"]["message"])
+    status, found, _ = ask(server, "/v1/completions", b" " * 300_000)
+    assert status == 413 and "200,000" in found["error"]["message"]
+    status, found, _ = ask(server, "/v1/completions", {**PLAIN, "model": "gpt"})
+    assert status == 404 and found["error"]["code"] == "model_not_found"
+    assert ask(server, "/v1/completions")[0] == 405
+    right()
+    assert service.text.thread.live == 0
+
+
+def test_random_bodies_stop_nothing(server, right):
+    bombard(server, 300, 1)
+    right()
+
+
+RIGHT = {
+    "/v1/completions": {"prompt": "one", "max_tokens": 3},
+    "/v1/chat/completions": {"messages": TALK, "max_tokens": 3},
+    "/v1/embeddings": {"input": "one"},
+    "/tokenize": {"prompt": "one"},
+}
+
+
+def bombard(server, count, seed):
+    """Requests whose parts are drawn from what is right and what is not."""
+    draw = random.Random(seed)
+    values = [None, True, -1, 0, 1, 3, 2**70, 0.5, 1e308, "", "one", "\ud800", [], {}, ["x"],
+              [1, 2], [[1], [2]], [None], {"a": 1}, {"1": 5}, "x" * 3000, [[]], TALK]  # fmt: skip
+    names = ["prompt", "messages", "input", "max_tokens", "n", "stop", "seed", "stream", "echo",
+             "logprobs", "top_logprobs", "temperature", "top_p", "top_k", "min_p", "logit_bias",
+             "stream_options", "model", "encoding_format", "best_of", "user", "odd"]  # fmt: skip
+    for _ in range(count):
+        body = {name: draw.choice(values) for name in draw.sample(names, draw.randrange(6))}
+        path = draw.choice(list(RIGHT))
+        if draw.random() < 0.7:
+            body = RIGHT[path] | {name: body[name] for name in list(body)[:2]}
+        data = json.dumps(body).encode()
+        if draw.random() < 0.1:
+            data = data[: draw.randrange(len(data))]
+        status, _, _ = ask(server, path, data)
+        assert status in (200, 400, 404), data
+
+
+def test_who_hangs_up_is_not_answered_on(server, service, right, gate):
+    engine, thread = service.text.thread.engine, service.text.thread
+    body = {**PLAIN, "max_tokens": 100, "ignore_eos": True, "logprobs": 0}
+    for stream in (True, False):
+        plug = post(server, "/v1/completions", {**body, "stream": stream})
+        gate.release(3)
+        if stream:
+            until(plug, b"\n\n")
+        else:
+            wait(lambda: engine.running and len(engine.running[0].made) > 1)
+        plug.close()
+        # The cancellation is in the queue before the engine may go on.
+        wait(lambda: not thread._commands.empty() or not thread.live)
+        gate.release(3)
+        wait(lambda: thread.live == 0)
+    gate.release(10_000)
+    right()
+
+
+def wait(there):
+    """Until something is so; polled, since it happens in another thread."""
+    pause = threading.Event()
+    for _ in range(6000):
+        if there():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it did not come")
+
+
+def test_a_full_queue_says_when_to_come_again(server, service, right, gate):
+    plugs = [post(server, "/v1/completions", {**PLAIN, "n": 16}) for _ in range(2)]
+    wait(lambda: service.text.thread.live == LIMITS.queue)
+    status, found, headers = ask(server, "/v1/completions", PLAIN)
+    assert status == 429 and headers["retry-after"] == "1" and "32" in found["error"]["message"]
+    gate.release(10_000)
+    for plug in plugs:
+        assert until(plug, b"\r\n").startswith(b"HTTP/1.1 200")
+        plug.close()
+    wait(lambda: service.text.thread.live == 0)
+    right()
+
+
+def test_a_deadline_ends_an_answer(service, right, gate):
+    short = http.Service(service.text, limits=dataclasses.replace(LIMITS, deadline=0.3))
+    with served(short) as address:
+        gate.release(2)
+        status, _, headers = ask(address, "/v1/completions", PLAIN)
+        assert status == 504 and headers["x-should-retry"] == "false"
+        gate.release(3)
+        wait(lambda: service.text.thread.live == 0)
+        _, text, _ = ask(address, "/v1/completions", {**PLAIN, "stream": True})
+        assert '"code": "deadline"' in text.split("\n\n")[-2]
+    gate.release(10_000)
+    wait(lambda: service.text.thread.live == 0)
+    right()
+
+
+def test_a_slow_reader_holds_up_nobody(server, service, right):
+    body = {"prompt": "one", "max_tokens": 40, "n": 24, "stream": True, "logprobs": 20}
+    plug = post(server, "/v1/completions", body, receive=1024)
+    right()
+    wait(lambda: service.text.thread.live == 0)
+    until(plug, b"[DONE]")
+    plug.close()
+
+
+def test_a_step_that_fails_ends_its_requests_only(server, service, right, monkeypatch):
+    engine = service.text.thread.engine
+    step = engine.step
+
+    def failing():
+        monkeypatch.setattr(engine, "step", step)
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(engine, "step", failing)
+    status, found, _ = ask(server, "/v1/completions", PLAIN)
+    assert status == 500 and found["error"]["type"] == "server_error"
+    right()
+    assert engine.cache.table.free == engine.cache.table.total
+
+
+# The command -------------------------------------------------------------------------------------
+
+
+def started(words, program="from tilth.cli import main; main()"):
+    """A process of `tilth serve`, and its address when it answers."""
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    line = process.stdout.readline()
+    found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+    assert found, line
+    return process, ("127.0.0.1", int(found[1]))
+
+
+def test_the_command_finishes_what_is_under_way(folder):
+    words = re.search(r"<!-- test: serve -->\n```\w+\ntilth (serve my-model.*?)\n", DOCS)[1].split()
+    words[1] = str(folder)
+    words[words.index("--port") + 1] = "0"
+    process, address = started(words)
+    try:
+        body = {"prompt": "one", "max_tokens": 120, "n": 16, "stream": True, "ignore_eos": True}
+        plug = post(address, "/v1/completions", body)
+        text = until(plug, b"\n\n")
+        process.send_signal(signal.SIGTERM)
+        if b"[DONE]" not in text:
+            text += until(plug, b"[DONE]")
+        assert text.count(b'"finish_reason": "length"') == 16
+        plug.close()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+def test_a_run_without_a_model_is_served_without_torch(tmp_path):
+    from tilth.store.manifest import write_manifest
+
+    run = tmp_path / "my-run"
+    run.mkdir()
+    (run / "plan.resolved.toml").write_text("")
+    write_manifest(run, ["plan.resolved.toml"])
+    program = (
+        "import sys; from tilth.cli.main import run; code = run(sys.argv[1:]);"
+        "print(code, 'torch' in sys.modules)"
+    )
+    process, address = started(["serve", str(run), "--port", "0"], program)
+    try:
+        assert ask(address, "/health")[:2] == (200, {"status": "ok"})
+        assert ask(address, "/v1/models")[1]["data"] == []
+        for path in ("/v1/completions", "/v1/embeddings"):
+            status, found, _ = ask(address, path, {"prompt": "one"} if "comp" in path else
+                                   {"input": "one"})  # fmt: skip
+            assert status == 404 and found["error"]["code"] == "model_not_found"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read().split() == ["0", "False"]
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+@pytest.mark.soak
+def test_soak(server, service, right):
+    """10,000 random bodies and 200 connections at a time; memory stays as it is."""
+    import resource
+
+    bombard(server, 2_000, 7)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    bombard(server, 8_000, 8)
+    for _ in range(5):
+        plugs = [post(server, "/v1/completions", {**PLAIN, "stream": True}) for _ in range(200)]
+        for place, plug in enumerate(plugs):
+            if place % 2:
+                until(plug, b"\n\n")
+            plug.close()
+        wait(lambda: service.text.thread.live == 0)
+        right()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
