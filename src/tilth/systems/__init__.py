@@ -32,6 +32,8 @@ SYSTEMS = {
     "qwen2.5": "tilth.systems.qwen25",
     "retro": "tilth.systems.retro",
     "rewarm": "tilth.systems.rewarm",
+    "sarathi": "tilth.systems.sarathi",
+    "sarathi-serve": "tilth.systems.sarathi_serve",
     "spdf": "tilth.systems.spdf",
     "spgc": "tilth.systems.spgc",
     "pearl": "tilth.systems.pearl",
