@@ -95,5 +95,5 @@ class KVPrediction:
         )
         # A mean over tokens, as many times as there are targets: the loop divides by them.
         apart = self.distance * targets.numel() * far
-        parts = {"base": theirs.item(), "auxiliary": own.item(), "distance": float(apart)}
+        parts = {"base": theirs.item(), "auxiliary": own.item(), "distance": apart.item()}
         return Loss(theirs + own + apart, parts, targets.numel())

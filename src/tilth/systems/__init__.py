@@ -15,6 +15,7 @@ from tilth.errors import UsageError, nearest
 SYSTEMS = {
     "bioptimus": "tilth.systems.bioptimus",
     "budgetlongformer": "tilth.systems.budgetlongformer",
+    "cacheblend": "tilth.systems.cacheblend",
     "casehold": "tilth.systems.casehold",
     "ad-bert": "tilth.systems.ad_bert",
     "bert2bert": "tilth.systems.bert2bert",
@@ -28,6 +29,7 @@ SYSTEMS = {
     "olmo2": "tilth.systems.olmo2",
     "perplexed": "tilth.systems.perplexed",
     "prepacking": "tilth.systems.prepacking",
+    "pie": "tilth.systems.pie",
     "redwhale": "tilth.systems.redwhale",
     "qwen2.5": "tilth.systems.qwen25",
     "retro": "tilth.systems.retro",
