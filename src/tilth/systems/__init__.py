@@ -22,6 +22,7 @@ SYSTEMS = {
     "biomed-finetuning": "tilth.systems.biomed_finetuning",
     "finance-merge": "tilth.systems.finance_merge",
     "gottbert": "tilth.systems.gottbert",
+    "kv-prediction": "tilth.systems.kv_prediction",
     "languini": "tilth.systems.languini",
     "legalturk": "tilth.systems.legalturk",
     "llm-decontaminator": "tilth.systems.llm_decontaminator",
