@@ -149,7 +149,7 @@ class EngineThread:
                 self.engine.cancel(number)
                 self._owners.pop(number, None)
             answers.numbers.clear()
-        self._call(answers, self._begun, answers, error)
+        self._call(answers.loop, self._begun, answers, error)
 
     def _cancel(self, answers: Answers) -> None:
         for number in answers.numbers:
@@ -169,20 +169,26 @@ class EngineThread:
         return [Event(number, reason="failed", detail=detail) for number in self._owners]
 
     def _deliver(self, events: Sequence[Event]) -> None:
-        batch = []
+        batches: dict[asyncio.AbstractEventLoop, list[tuple[Answers, int, Event]]] = {}
         for event in events:
             answers = self._owners.get(event.request)
             if answers is None:  # its request was refused as a whole
                 continue
-            batch.append((answers, answers.numbers[event.request], event))
+            found = (answers, answers.numbers[event.request], event)
+            batches.setdefault(answers.loop, []).append(found)
             if event.reason:
                 del self._owners[event.request]
-        if batch:
-            self._call(batch[0][0], self._hand, batch)
+        for loop, batch in batches.items():
+            if not self._call(loop, self._hand, batch):
+                self.live -= sum(bool(event.reason) for _, _, event in batch)
 
-    def _call(self, answers: Answers, function: Any, *arguments: Any) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
-            answers.loop.call_soon_threadsafe(function, *arguments)
+    def _call(self, loop: asyncio.AbstractEventLoop, function: Any, *arguments: Any) -> bool:
+        """Whether there is somebody to call: a loop that is closed has nobody who waits."""
+        try:
+            loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            return False
+        return True
 
     # In the loop ---------------------------------------------------------------------------------
 

@@ -245,13 +245,11 @@ def _ids(given: Any) -> bool:
     return bool(given) and isinstance(given, list) and all(type(one) is int for one in given)
 
 
-def _common(
-    fields: Fields, limits: Limits, prompts: int, logprobs: int | None, **more: Any
-) -> Asked:
+def _common(fields: Fields, limits: Limits, given: int, logprobs: int | None, **more: Any) -> Asked:
     """What completions and chats share."""
     count = fields.whole("n", 1, 1, limits.choices) or 1
-    if count * prompts > limits.choices:
-        raise wrong("n", f"at most {limits.choices:,} answers over all prompts", count * prompts)
+    if count * given > limits.choices:
+        raise wrong("n", f"at most {limits.choices:,} answers over all prompts", count * given)
     best = fields.whole("best_of", count, 1, limits.choices)
     if best != count:
         raise Refused(400, "best_of is covered only where it is n", param="best_of")
