@@ -137,3 +137,8 @@ def test_logits_that_are_no_numbers_are_an_error(bad):
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(UsageError, match=message):
         Sampling(**settings)
+
+
+def test_a_tiny_temperature_takes_the_most_likely_token():
+    logits = np.array([1.0, 3.0, 2.0], dtype=np.float32)
+    assert probabilities(logits, Sampling(temperature=5e-324)).tolist() == [0.0, 1.0, 0.0]

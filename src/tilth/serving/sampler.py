@@ -126,7 +126,10 @@ def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
         found = np.zeros(len(logits))
         found[int(np.argmax(logits))] = 1.0
         return found
-    found = np.exp((logits - logits.max()) / sampling.temperature, dtype=np.float64)
+    # In 64 bits: in 32 a tiny temperature is 0, and 0 / 0 no number.
+    below = (logits - logits.max()).astype(np.float64)
+    with np.errstate(over="ignore"):
+        found = np.exp(below / sampling.temperature)
     found /= found.sum()
     if 0 < sampling.top_k < len(found) or sampling.top_p < 1:
         order = np.argsort(-found, kind="stable")
