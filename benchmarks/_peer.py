@@ -28,19 +28,31 @@ def peer_python(path: str | None) -> Path:
     is set up for; an interpreter is taken as it is.
     """
     place = Path(path) if path else Path(tempfile.gettempdir()) / "tilth-datatrove"
-    python = place if place.is_file() else place / "bin" / "python"
-    if not python.is_file():
-        print(f"making an environment with {PACKAGES[0]} in {place}", file=sys.stderr)
-        venv.create(place, with_pip=True)
-    check = [python, "-c", f"import {MODULES}"]
-    asked = subprocess.run(check, capture_output=True, text=True)
-    if asked.returncode and python != place:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES], check=False)
-        asked = subprocess.run(check, capture_output=True, text=True)
-    if asked.returncode:
-        reason = asked.stderr.strip().splitlines()[-1]
+    python, reason = environment(place, PACKAGES, MODULES)
+    if reason:
         sys.exit(f"{python} cannot be the peer: {reason}\nit needs: {' '.join(PACKAGES)}")
     return python
+
+
+def environment(place: Path, packages: list[str], modules: str) -> tuple[Path, str]:
+    """(interpreter, why it cannot import the modules, else ""). A folder is made an environment
+    and gets the packages where they lack; an interpreter is taken as it is."""
+    python = place if place.is_file() else place / "bin" / "python"
+    if not python.is_file():
+        print(f"making an environment with {packages[0]} in {place}", file=sys.stderr)
+        venv.create(place, with_pip=True)
+    check = [python, "-c", f"import {modules}"]
+    asked = subprocess.run(check, capture_output=True, text=True)
+    said = ""
+    if asked.returncode and python != place:
+        install = [python, "-m", "pip", "install", "--quiet", *packages]
+        done = subprocess.run(install, stderr=subprocess.PIPE, text=True, check=False)
+        print(done.stderr, end="", file=sys.stderr)
+        said = done.stderr.strip() if done.returncode else ""
+        asked = subprocess.run(check, capture_output=True, text=True)
+    if not asked.returncode:
+        return python, ""
+    return python, (said or asked.stderr.strip()).splitlines()[-1]
 
 
 def peer_versions(python: Path) -> dict[str, str]:

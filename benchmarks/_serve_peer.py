@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
-import venv
 from pathlib import Path
+
+from _peer import environment
 
 CHILD = Path(__file__).with_name("_serve_child.py")
 # The exporter of OpenVINO wants a `transformers` of its own, older one: hence environments.
@@ -34,25 +34,11 @@ ROWS = {
 
 def _python(peer: str, folder: Path) -> tuple[Path | None, str]:
     """The interpreter of a peer's environment, or why there is none."""
-    place = folder / f"tilth-{peer}"
-    python = place / "bin" / "python"
     try:
-        if not python.is_file():
-            print(f"making an environment for {peer} in {place}", file=sys.stderr)
-            venv.create(place, with_pip=True)
-        check = [str(python), "-c", f"import {MODULES[peer]}"]
-        if subprocess.run(check, capture_output=True).returncode:
-            done = subprocess.run(
-                [str(python), "-m", "pip", "install", "--quiet", *PACKAGES[peer]],
-                capture_output=True, text=True,
-            )  # fmt: skip
-            asked = subprocess.run(check, capture_output=True, text=True)
-            if asked.returncode:
-                said = (done.stderr or asked.stderr).strip().splitlines() or ["no reason given"]
-                return None, f"cannot be installed: {said[-1][:120]}"
+        python, reason = environment(folder / f"tilth-{peer}", PACKAGES[peer], MODULES[peer])
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"no environment: {error}"
-    return python, ""
+    return (None, f"cannot be installed: {reason[:120]}") if reason else (python, "")
 
 
 class Peer:

@@ -103,20 +103,15 @@ class ModelRunner:
 
         with torch.inference_mode():
             row, order = self._laid_out(cache, segments)
-            weights = self.weights
-            if embeds is None:
-                x = weights.embed[torch.tensor(row.ids, device=self.device)]
-            else:
-                x = embeds.to(self.device, self.dtype)[order]
-            if weights.positions is not None:
-                x = x + weights.positions[row.positions]
-            for number, layer in enumerate(weights.layers):
+            given = None if embeds is None else embeds.to(self.device, self.dtype)[order]
+            x = self._embedded(row, given)
+            for number, layer in enumerate(self.weights.layers):
                 x = self._layer(number, layer, x, cache, row)
             for segment in segments:
                 if segment.at is None:
                     cache.commit(segment.chain, segment.ids)
-            x = self._normed(x[row.wanted], weights.final)
-            return x.float() if states else _linear(x, weights.head).float()
+            x = x[row.wanted]
+            return self._normed(x, self.weights.final).float() if states else self.logits(x)
 
     def part(
         self, cache: KVCache, segment: Segment, x: torch.Tensor | None, first: int, last: int
@@ -130,9 +125,7 @@ class ModelRunner:
         with torch.inference_mode():
             row, _ = self._laid_out(cache, [segment])
             if x is None:
-                x = self.weights.embed[torch.tensor(row.ids, device=self.device)]
-                if self.weights.positions is not None:
-                    x = x + self.weights.positions[row.positions]
+                x = self._embedded(row)
             for number in range(first, last):
                 x = self._layer(number, self.weights.layers[number], x, cache, row)
             return x
@@ -155,6 +148,15 @@ class ModelRunner:
 
         with torch.inference_mode():
             return _linear(self._normed(x, self.weights.final), self.weights.head).float()
+
+    def _embedded(self, row: Row, given: torch.Tensor | None = None) -> torch.Tensor:
+        """What goes into the first layer; `given` in place of the tokens' embeddings."""
+        import torch
+
+        x = given
+        if x is None:
+            x = self.weights.embed[torch.tensor(row.ids, device=self.device)]
+        return x if self.weights.positions is None else x + self.weights.positions[row.positions]
 
     def _layer(
         self, number: int, layer: Layer, x: torch.Tensor, cache: KVCache, row: Row

@@ -10,18 +10,12 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+from tilth.tokens.words import _alphabet
+
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BLANK = "\u2581"
-
-
-def _alphabet() -> dict[str, int]:
-    """The letter of each byte: its own where that can be seen, else one from U+0100 on."""
-    seen = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    hidden = [byte for byte in range(256) if byte not in seen]
-    letters = {chr(byte): byte for byte in seen}
-    return letters | {chr(256 + place): byte for place, byte in enumerate(hidden)}
 
 
 class Spelling:

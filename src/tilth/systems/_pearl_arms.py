@@ -26,6 +26,7 @@ from tilth.serving.strategies.drafting import Drafter, Script, Writes
 from tilth.serving.strategies.remote import RemoteDrafter
 from tilth.serving.strategies.speculative import Round, Speculative, Tally
 from tilth.serving.strategies.stream import Stream
+from tilth.systems._threads import threads
 
 RECKONED, WALL, RUN = "reckoned ms a token", "wall ms a token", "tokens between refusals"
 GREEDY = Sampling(temperature=0, ignore_end=True)
@@ -104,24 +105,6 @@ class Inputs:
 
     def script(self, number: int, large: bool) -> Script:
         return Script(self.own(number, large), self.rate, 1000 * self.seed + number)
-
-
-class threads:
-    """So many for torch, while this lasts."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-
-    def __enter__(self) -> None:
-        import torch
-
-        self.before = torch.get_num_threads()
-        torch.set_num_threads(self.count)
-
-    def __exit__(self, *ignored: object) -> None:
-        import torch
-
-        torch.set_num_threads(self.before)
 
 
 def prompt(runner: ModelRunner, number: int) -> list[int]:

@@ -16,6 +16,7 @@ from tilth.evaluation.card import Invariant, Measured
 from tilth.serving.model_runner import ModelRunner, Segment
 from tilth.serving.prepacking import Prefilled, pack, prefill, row_for
 from tilth.systems._prepacking_prompts import BATCH, EQUAL, MANY, SOME, WIDE, Prompts
+from tilth.systems._threads import threads
 
 PACKED, PADDED, SORTED, ALONE = "packed", "padded", "sorted, padded", "one by one"
 THEIR_PADDED, THEIR_PACKED = "transformers, padded", "transformers, packed, dense mask"
@@ -56,14 +57,10 @@ class Inputs:
     @functools.cached_property
     def seconds(self) -> dict[tuple[str, str], float]:
         """(arm, set) -> the median of the repeats."""
-        import torch
-
         jobs = [(arm, WIDE) for arm in WAYS]
         jobs += [(arm, name) for name in (EQUAL, SOME) for arm in (PACKED, PADDED)]
         seen: dict[tuple[str, str], list[float]] = {job: [] for job in jobs}
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with threads(1):
             for arm in WAYS:  # a round that does not count, on the smallest set
                 let_go(self, WAYS[arm](self, self.prompts[EQUAL]))
             for number in range(self.repeats):
@@ -73,8 +70,6 @@ class Inputs:
                     found = WAYS[arm](self, self.prompts[name])
                     seen[arm, name].append(time.process_time() - began)
                     let_go(self, found)
-        finally:
-            torch.set_num_threads(threads)
         return {job: sorted(values)[len(values) // 2] for job, values in seen.items()}
 
 

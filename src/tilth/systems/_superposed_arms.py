@@ -14,6 +14,7 @@ from tilth.serving.engine import Engine
 from tilth.serving.sampler import Sampling
 from tilth.serving.strategies.ngrams import Grams
 from tilth.serving.strategies.superposed import superpose
+from tilth.systems._threads import threads
 
 SECONDS, STEP, NATS = "CPU ms a prompt", "CPU ms a step", "nats a token of the best draft"
 GREEDY = Sampling(temperature=0, ignore_end=True)
@@ -76,10 +77,11 @@ def arm(way: Way, drafts: int = 0) -> Callable[[Inputs, int], Measured]:
         count = drafts or inputs.drafts
 
         def once() -> float:
-            began = time.process_time()
-            for prompt in inputs.timed:
-                way(inputs.engine, inputs.grams, prompt, inputs.tokens, count, seed)
-            return 1e3 * (time.process_time() - began) / len(inputs.timed)
+            with threads(1):
+                began = time.process_time()
+                for prompt in inputs.timed:
+                    way(inputs.engine, inputs.grams, prompt, inputs.tokens, count, seed)
+                return 1e3 * (time.process_time() - began) / len(inputs.timed)
 
         nats: Any = [float("nan")] * max(1, len(inputs.prompts))
         if inputs.judged is not None:

@@ -8,6 +8,7 @@ there is no tokenizer.
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,10 +114,19 @@ def learned(
     return model.eval(), right(model, "held out")
 
 
-def source(model: Any, name: str, score: float) -> ModelSource:
-    """What a result says of the model; it is a base for claims only where it learned the task."""
+@functools.lru_cache(maxsize=1)
+def _once(tokens: int) -> tuple[Any, float]:
+    return learned(tokens)
+
+
+def base(smoke: bool, tokens: int) -> tuple[Any, ModelSource]:
+    """The model that the systems start from, learned once a process, random at scale smoke; and
+    what a result says of it: it is a base for claims only where it learned the task."""
+    model, score = (
+        (build("30k", vocabulary=VOCABULARY, context=128), 0.0) if smoke else _once(tokens)
+    )
     parts = [p.detach().numpy().tobytes() for p in model.parameters()]
-    return ModelSource(name, digest(*parts), score >= GATE)
+    return model, ModelSource("two steps of facts", digest(*parts), score >= GATE)
 
 
 def judged(found: Any, answer: Line) -> tuple[float, float]:

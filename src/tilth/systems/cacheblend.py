@@ -11,12 +11,10 @@ random weights, four chunks of 256 tokens and a question of 16.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tilth.evaluation.card import Card, Claim, Invariant, Measured, Prepared
-from tilth.models.decoder import build
 from tilth.serving.edits.cacheblend import blend, rerun
 from tilth.serving.edits.reading import read
 from tilth.serving.model_runner import ModelRunner
@@ -64,25 +62,18 @@ CLAIMS = (
 )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=1)
-def _learned(tokens: int) -> tuple[Any, float]:
-    return task.learned(tokens)
-
-
 def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, cases: int = 200,
     tokens: int = task.TOKENS,
 ) -> Prepared:  # fmt: skip
     """`cases` a seed; `tokens` for the model to learn the task from, once for all seeds."""
     smoke = scale == "smoke"
-    if smoke:
-        made, score, cases = build("30k", vocabulary=task.VOCABULARY, context=128), 0.0, 4
-    else:
-        made, score = _learned(tokens)
+    made, source = task.base(smoke, tokens)
+    cases = 4 if smoke else cases
     runner = ModelRunner(made)
     some = given.cases(seed, cases)
     inputs = Inputs(runner, some, given.full_readings(runner, some), given.timed(smoke))
-    return Prepared(inputs, models=(task.source(made, "two steps of facts", score),))
+    return Prepared(inputs, models=(source,))
 
 
 def arm(join: given.Join) -> Callable[[Inputs, int], Measured]:

@@ -12,12 +12,10 @@ and a prompt of 512 tokens.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tilth.evaluation.card import Card, Claim, Invariant, Measured, Prepared
-from tilth.models.decoder import build
 from tilth.models.kv_maps import KVMaps
 from tilth.serving.edits.kv_prediction import Predictor
 from tilth.serving.edits.reading import read
@@ -62,24 +60,17 @@ CLAIMS = (
 )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=1)
-def _learned(tokens: int) -> tuple[Any, float]:
-    return task.learned(tokens)
-
-
 def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, cases: int = 200,
     base_tokens: int = task.TOKENS, tokens: int = 288_000,
 ) -> Prepared:  # fmt: skip
     """`base_tokens` for the base, once for all seeds; `tokens` for what each arm learns."""
     smoke = scale == "smoke"
+    base, source = task.base(smoke, base_tokens)
     if smoke:
-        base, score = build("30k", vocabulary=task.VOCABULARY, context=128), 0.0
         cases, tokens = 4, 10 * given.BATCH
-    else:
-        base, score = _learned(base_tokens)
     inputs = Inputs(base, given.cases(seed, cases), given.timed(smoke), tokens)
-    return Prepared(inputs, models=(task.source(base, "two steps of facts", score),))
+    return Prepared(inputs, models=(source,))
 
 
 def base_arm(inputs: Inputs, seed: int) -> Measured:

@@ -30,7 +30,7 @@ CARD = Card(
         "tilth.serving.strategies.acceptance", "tilth.serving.strategies.drafting",
         "tilth.serving.strategies.length", "tilth.serving.strategies.remote",
         "tilth.serving.strategies.speculative", "tilth.serving.strategies.stream",
-        "tilth.systems._pearl_arms",
+        "tilth.systems._pearl_arms", "tilth.systems._threads",
     ),
     simulated="models with random weights; which drafted tokens are right, with a stated chance",
     when="One request at a time, a second core that idles, and a draft of the same tokenizer that "

@@ -43,7 +43,7 @@ CARD = Card(
     modules=(
         "tilth.serving.attention", "tilth.serving.cache", "tilth.serving.model_runner",
         "tilth.serving.prepacking", "tilth.systems._prepacking_arms",
-        "tilth.systems._prepacking_prompts",
+        "tilth.systems._prepacking_prompts", "tilth.systems._threads",
     ),
     model_kind="causal",
     arxiv="2404.09529",

@@ -38,6 +38,7 @@ CARD = Card(
     modules=(
         "tilth.serving.strategies.ngrams", "tilth.serving.strategies.stream",
         "tilth.serving.strategies.superposed", "tilth.systems._superposed_arms",
+        "tilth.systems._threads",
     ),
     arxiv="2405.18400",
     simulated="models with random weights, for time",
@@ -93,13 +94,10 @@ def prepare(
 
 @functools.lru_cache(maxsize=1)
 def _engine(size: str) -> Any:
-    import torch
-
     from tilth.models.decoder import build
     from tilth.serving.engine import Engine
     from tilth.zoo.micro import tiny
 
-    torch.set_num_threads(1)
     built = build(size, vocabulary=400, context=256)
     return Engine(built, tiny()[1], share=False)
 

@@ -37,8 +37,8 @@ LEARNING_RATE = 1e-3  # of layers of attention
 # those that move further than their length forget which words they were.
 REACH = 0.15
 # Of Arora, Liang and Ma (2017): the vector of a token with the share p of all begins with the
-# length a / (a + p). On 200 known items of a Python installation (3,882 documents, 256 dimensions)
-# nDCG@10 was 0.15 after learning from equal lengths and 0.21 from these.
+# length a / (a + p). A build of the Python installation then had nDCG@10 0.13 on its known items;
+# with equal lengths, a rate of 0.02 and half the dimensions it had 0.08.
 SMOOTHING = 1e-3
 
 
