@@ -4,12 +4,39 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 os.environ.setdefault("MPLBACKEND", "agg")
 
 ROOT = Path(__file__).parent
 _seconds: dict[str, float] = defaultdict(float)
+
+
+@pytest.fixture(scope="session")
+def small_plan():
+    from tilth.build.plan import Plan
+    from tilth.testing.mixed import SMALL_PLAN
+
+    return Plan().with_settings(SMALL_PLAN)
+
+
+@pytest.fixture(scope="session")
+def mixed(tmp_path_factory):
+    from tilth.testing.mixed import write_mixed
+
+    folder = tmp_path_factory.mktemp("mixed") / "documents"
+    write_mixed(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(mixed, small_plan, tmp_path_factory):
+    """One small build, shared by the tests that only look at it."""
+    from tilth.build.run import build
+
+    return build(mixed, tmp_path_factory.mktemp("built") / "run", plan=small_plan)
 
 
 def pytest_configure(config):
@@ -23,8 +50,6 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    import pytest
-
     if config.getoption("-m") != "soak":
         skip = pytest.mark.skip(reason="soak: type make soak")
         for item in items:
