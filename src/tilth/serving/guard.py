@@ -2,23 +2,30 @@
 
 Host: an IP address, `localhost` or a name that the server was given, so that no page on the web can
 reach a server on loopback through a name of its own that it turns to 127.0.0.1. Origin: none, or
-the server's own, so that no other page's script is served. Key: on every path that is not in
-`OPEN`, known or not. Limits: requests at a time, bytes and seconds of a body.
+the server's own, so that no other page's script is served. Key: on every path that `is_open` does
+not name, known or not; programs send it as Bearer, browsers as the password of Basic. Limits:
+requests at a time, bytes and seconds of a body.
+
+Without a key, on loopback, everybody on this machine may read. What costs or changes asks for
+`scope["tilth.trusted"]`: the key, or the cookie that is got by opening the printed address with its
+token once.
 
 An ASGI application around another. What comes out of that as `Refused` or as any other error is
-answered in OpenAI's form; the server goes on.
+answered in OpenAI's form, or as a page where a browser asks; the server goes on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import hmac
 import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from tilth.serving.openai_forms import Limits, Refused
 
@@ -27,20 +34,42 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
-# The only paths that are served without the key.
+# The only paths that are served without the key; below the second, one part that is a signed token.
 OPEN = frozenset({"/health"})
+OPEN_BELOW = ("/mail/confirm/", "/mail/unsubscribe/")
 CHALLENGE = {"www-authenticate": "Bearer"}
+# Browsers ask for a name and a password; the password is the key, the name may be any.
+CHALLENGE_BROWSERS = {"www-authenticate": 'Basic realm="tilth", charset="UTF-8"'}
 log = logging.getLogger("tilth.serving")
+
+# A refusal as a page: its bytes and headers.
+Drawn = Callable[[Refused], tuple[bytes, dict[str, str]]]
+
+
+def is_open(path: str) -> bool:
+    """Whether a path is served without the key."""
+    for prefix in OPEN_BELOW:
+        last = path.removeprefix(prefix)
+        if last != path and last and "/" not in last:
+            return True
+    return path in OPEN
 
 
 class Guard:
-    """`app`: what is guarded. `key`: empty for none; `names`: further names of this host."""
+    """`app`: what is guarded. `key`: empty for none; `names`: further names of this host.
+
+    `token`: of the printed address, where there is no key; empty for none. `drawn` makes pages of
+    refusals for browsers; None answers them like programs.
+    """
 
     def __init__(
-        self, app: App, *, key: str = "", names: Sequence[str] = (), limits: Limits | None = None
-    ) -> None:
-        self.app, self.limits = app, limits or Limits()
-        self._key = key.encode("utf-8")
+        self, app: App, *, key: str = "", names: Sequence[str] = (), limits: Limits | None = None,
+        token: str = "", drawn: Drawn | None = None,
+    ) -> None:  # fmt: skip
+        self.app, self.limits, self._drawn = app, limits or Limits(), drawn
+        self._key, self._token = key.encode("utf-8"), token.encode("utf-8")
+        # What the cookie holds does not open anything as a token does.
+        self._pass = hmac.new(self._token, b"cookie", hashlib.sha256).hexdigest() if token else ""
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self._now = 0
 
@@ -57,6 +86,8 @@ class Guard:
         self._now += 1
         try:
             self.check(scope)
+            if self._token and b"token=" in scope.get("query_string", b""):
+                return await self._let_in(scope, sending)
             body = await self._body(scope, receive)
             if body is None:
                 return
@@ -65,31 +96,30 @@ class Guard:
             if started:
                 log.warning("an answer was broken off: %s", refused.message)
             else:
-                await send_json(send, refused.status, refused.form(), refused.headers)
+                await self._refuse(scope, send, refused)
         except Exception:
             log.exception("a request failed")
             if not started:
                 failed = Refused(500, "the server failed; its log says why")
-                await send_json(send, 500, failed.form())
+                await self._refuse(scope, send, failed)
         finally:
             self._now -= 1
 
     def check(self, scope: MutableMapping[str, Any]) -> None:
         """Raises Refused for a request that is not to be served, whatever it asks."""
-        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+        headers = _headers(scope)
         host = headers.get(b"host", "")
         if not self._known(host):
             raise Refused(403, "this host name is not served: tilth serve --name NAME", code="host")
         origin = headers.get(b"origin")
         if origin is not None and not _same(origin, host):
             raise Refused(403, "pages of another origin are not served", code="origin")
-        if self._key and scope["path"] not in OPEN:
-            given = headers.get(b"authorization", "")
-            kind, _, key = given.partition(" ")
-            right = hmac.compare_digest(key.strip().encode("latin-1"), self._key)
-            if kind.lower() != "bearer" or not right:
-                raise Refused(401, "this server wants its key: Authorization: Bearer KEY",
-                              code="invalid_key", headers=CHALLENGE)  # fmt: skip
+        scope["tilth.trusted"] = self._trusted(scope, headers)
+        if self._key and not scope["tilth.trusted"] and not is_open(scope["path"]):
+            challenge = CHALLENGE_BROWSERS if self._draws(headers) else CHALLENGE
+            raise Refused(401, "this server wants its key: Authorization: Bearer KEY, or any name "
+                          "and the key as password", code="invalid_key",
+                          headers=challenge)  # fmt: skip
         if self._now > self.limits.requests:
             raise Refused(429, f"{self.limits.requests:,} requests are served at a time",
                           headers={"retry-after": "1"})  # fmt: skip
@@ -98,6 +128,46 @@ class Guard:
             raise Refused(400, "content-length is no number")
         if int(size) > self.limits.body:
             raise self._large()
+
+    def _trusted(self, scope: MutableMapping[str, Any], headers: dict[bytes, str]) -> bool:
+        """Whether the key, or without one the cookie of the token, was given."""
+        if not self._key:
+            given = _cookie(headers.get(b"cookie", ""), _cookie_name(scope))
+            return bool(self._pass) and hmac.compare_digest(given.encode(), self._pass.encode())
+        kind, _, given = headers.get(b"authorization", "").partition(" ")
+        key = given.strip().encode("latin-1")
+        if kind.lower() == "basic":
+            try:
+                key = base64.b64decode(key, validate=True).partition(b":")[2]
+            except ValueError:
+                return False
+        return kind.lower() in ("bearer", "basic") and hmac.compare_digest(key, self._key)
+
+    async def _let_in(self, scope: MutableMapping[str, Any], send: Send) -> None:
+        """Change the token of the address for a cookie; raises Refused for a wrong one."""
+        (token, *_) = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
+        if not hmac.compare_digest(token.encode("utf-8"), self._token):
+            raise Refused(403, "this token is not that of this server: it printed its address when "
+                          "it was started", code="token")  # fmt: skip
+        # One slash at the front: two would name another host.
+        path = "/" + quote(scope["path"].lstrip("/\\"))
+        cookie = f"{_cookie_name(scope)}={self._pass}; Path=/; HttpOnly; SameSite=Strict"
+        pairs = [(b"location", path.encode("ascii")), (b"set-cookie", cookie.encode("ascii")),
+                 (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"),
+                 (b"content-length", b"0")]  # fmt: skip
+        await send({"type": "http.response.start", "status": 303, "headers": pairs})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _draws(self, headers: dict[bytes, str]) -> bool:
+        return self._drawn is not None and "text/html" in headers.get(b"accept", "")
+
+    async def _refuse(
+        self, scope: MutableMapping[str, Any], send: Send, refused: Refused
+    ) -> None:  # fmt: skip
+        if self._drawn is None or not self._draws(_headers(scope)):
+            return await send_json(send, refused.status, refused.form(), refused.headers)
+        body, headers = self._drawn(refused)
+        await send_body(send, refused.status, body, {**headers, **refused.headers})
 
     def _known(self, host: str) -> bool:
         try:
@@ -136,6 +206,25 @@ class Guard:
         return b"".join(parts)
 
 
+def _headers(scope: MutableMapping[str, Any]) -> dict[bytes, str]:
+    """Of two of one name the first."""
+    return {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
+
+
+def _cookie_name(scope: MutableMapping[str, Any]) -> str:
+    """Cookies do not know ports: servers on two ports of one machine have a name each."""
+    return f"tilth-{(scope.get('server') or ('', 0))[1]}"
+
+
+def _cookie(header: str, name: str) -> str:
+    """The value of a cookie; empty where there is none."""
+    for part in header.split(";"):
+        found, _, value = part.strip().partition("=")
+        if found == name:
+            return value
+    return ""
+
+
 def _same(origin: str, host: str) -> bool:
     try:
         found = urlsplit(origin)
@@ -163,8 +252,15 @@ async def send_json(
 ) -> None:
     """A whole answer that is JSON."""
     body = json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    named = {"content-type": "application/json", "content-length": str(len(body))}
-    named |= {"x-content-type-options": "nosniff", "cache-control": "no-store", **(headers or {})}
+    named = {"content-type": "application/json", "x-content-type-options": "nosniff"}
+    await send_body(send, status, body, {**named, "cache-control": "no-store", **(headers or {})})
+
+
+async def send_body(
+    send: Send, status: int, body: bytes, headers: MutableMapping[str, str]
+) -> None:  # fmt: skip
+    """A whole answer with its length."""
+    named = {**headers, "content-length": str(len(body))}
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in named.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
     await send({"type": "http.response.body", "body": body})
