@@ -90,6 +90,11 @@ class Digest:
             subscriptions.end(connection, name)
         return True
 
+    def remove(self, address: str) -> int:
+        """End all subscriptions of an address, as its owner asked for; how many there were."""
+        with self._connected() as connection:
+            return subscriptions.remove(connection, checked(address))
+
     def listed(self) -> tuple[list[Subscription], list[outbox.Entry]]:
         """All subscriptions, and all messages that are not sent."""
         with self._connected() as connection:
@@ -106,7 +111,7 @@ class Digest:
         new: no message. While an older digest waits no other is made, and what is new comes later.
         """
         now, made = self._now(), 0
-        today = today or datetime.fromtimestamp(now - GRACE, UTC).date()
+        today = today or self._today()
         with self._connected() as connection:
             with tables.writing(connection):
                 subscriptions.forget_unconfirmed(connection, now)
@@ -134,29 +139,49 @@ class Digest:
             to = subscriptions.find(connection, entry.subscription)
         if to is None:
             return None
-        now = self._now()
-        envelope = Envelope(
-            sender=sender[1], sender_name=sender[0], message=entry.message,
-            host=str(urlsplit(self.public_url).hostname), home=f"{self.public_url}/papers",
-            links={
-                purpose: f"{self.public_url}/mail/{purpose}/"
-                + tokens.sign(self._key, purpose, to.id, now)
-                for purpose in tokens.PURPOSES
-            },
-        )  # fmt: skip
-        date = datetime.fromtimestamp(now, UTC)
-        if entry.kind == "confirm":
-            return to.address, messages.confirmation(to, envelope, date)
-        new, trending = (
-            [choose.shown(paper, measured, self.public_url)
-             for paper in self._library.many(ids).values()]
-            for ids in (entry.papers, entry.trending)
-        )  # fmt: skip
+        signed = {
+            purpose: tokens.sign(self._key, purpose, to.id, self._now())
+            for purpose in tokens.PURPOSES
+        }
+        message = self._message(to, entry, sender, signed, measured)
+        return (to.address, message) if message else None
+
+    def preview(
+        self, to: Subscription, measured: Mapping[str, Measured], today: date | None = None
+    ) -> EmailMessage | None:
+        """The digest that `collect` would make for a subscription now, with links that lead
+        nowhere; None where there is nothing new. Changes nothing."""
+        period = periods.last_closed(to.every, today or self._today())
+        new, more, trending = choose.news(self._library, to, period.end, measured)
         if not new:
             return None
-        return to.address, messages.digest(
-            to, envelope, entry.period, new, entry.more, trending, date
+        entry = outbox.Entry(
+            "preview", to.id, "digest", period.name, tuple(new), more, tuple(trending),
+            "waiting", 0, 0, 0, "",
+        )  # fmt: skip
+        signed = dict.fromkeys(tokens.PURPOSES, "TOKEN")
+        return self._message(to, entry, ("", "sender@tilth.invalid"), signed, measured)
+
+    def _message(
+        self, to: Subscription, entry: outbox.Entry, sender: tuple[str, str],
+        signed: Mapping[str, str], measured: Mapping[str, Measured],
+    ) -> EmailMessage | None:  # fmt: skip
+        root = self.public_url or "http://tilth.invalid"
+        envelope = Envelope(
+            sender=sender[1], sender_name=sender[0], message=entry.message,
+            host=urlsplit(root).hostname or "", home=f"{root}/papers",
+            links={purpose: f"{root}/mail/{purpose}/{token}" for purpose, token in signed.items()},
+        )  # fmt: skip
+        now = datetime.fromtimestamp(self._now(), UTC)
+        if entry.kind == "confirm":
+            return messages.confirmation(to, envelope, now)
+        new, trending = (
+            [choose.shown(paper, measured, root) for paper in self._library.many(ids).values()]
+            for ids in (entry.papers, entry.trending)
         )
+        if not new:
+            return None
+        return messages.digest(to, envelope, entry.period, new, entry.more, trending, now)
 
     def deliver(self, server: MailServer, measured: Mapping[str, Measured]) -> Delivered:
         """Send what waits and is due. See delivery.deliver; raises UsageError without a public URL:
@@ -189,6 +214,9 @@ class Digest:
                 log.exception("mail waits")
 
         return post
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._now() - GRACE, UTC).date()
 
     def _now(self) -> int:
         return int(self._clock())

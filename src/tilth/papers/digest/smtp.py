@@ -124,10 +124,13 @@ class MailServer:
         try:
             code, words = self._session.data(data)
         except smtplib.SMTPDataError as error:
-            code, words = error.smtp_code, error.smtp_error  # Before the first byte.
+            return self._answered(error.smtp_code, error.smtp_error)  # Before the first byte.
         except (smtplib.SMTPException, OSError) as error:
             self._drop()
             return "doubtful", _words(error)
+        return self._answered(code, words)
+
+    def _answered(self, code: int, words: bytes | str) -> tuple[Outcome, str]:
         if code == 250:
             return "accepted", _text(words)
         self._reset()

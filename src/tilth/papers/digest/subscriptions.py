@@ -136,6 +136,13 @@ def end(connection: sqlite3.Connection, name: str) -> bool:
         return done.rowcount > 0
 
 
+def remove(connection: sqlite3.Connection, address: str) -> int:
+    """Remove all subscriptions of an address; how many there were."""
+    with writing(connection):
+        statement = "DELETE FROM digest_subscription WHERE same = ?"
+        return connection.execute(statement, (addresses.same(address),)).rowcount
+
+
 def find(connection: sqlite3.Connection, name: str) -> Subscription | None:
     """One subscription."""
     statement = f"SELECT {_COLUMNS} FROM digest_subscription WHERE id = ?"
