@@ -17,6 +17,7 @@ WARM = {
     "n-gram model": "tilth.models.ngram_scorer:warm",
     "search": "tilth.cli.warm:search",
     "signals": "tilth.cli.warm:signals",
+    "engine": "tilth.cli.warm:engine",
 }
 
 
@@ -58,3 +59,16 @@ def signals() -> None:
         except TilthError:
             continue
         signal.measure(batch)
+
+
+def engine() -> None:
+    """Read and write one token of a cache of one block."""
+    import numpy as np
+
+    from tilth.serving import kernels
+
+    keys, mixed, angles = (np.ones(size, np.float32) for size in ((16, 1, 2), (1, 3, 2), (1, 1)))
+    row, one = np.ones((1, 2), np.float32), np.zeros(1, np.int64)
+    kernels.rms_norm(row, row[0], 1e-6, row.copy())
+    kernels.turn_and_keep(mixed, 1, 1, angles, angles, one, keys, keys.copy())
+    kernels.attend_last(mixed, 1, keys, keys.copy(), one, one, one + 1, 16, 1.0, 0, row)

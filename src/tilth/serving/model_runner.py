@@ -17,45 +17,17 @@ up to rounding. Other architectures: `fallback`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import UsageError
-from tilth.serving.attention import Part, attend
-from tilth.serving.cache import BLOCK, Chain, KVCache
+from tilth.serving.attention import attend
+from tilth.serving.cache import BLOCK, KVCache
 from tilth.serving.rotary import turned
+from tilth.serving.row import Row, Segment, lay_out
 from tilth.serving.weights import Layer, Linear, Norm, take_weights
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True, eq=False)
-class Segment:
-    """Tokens of one sequence in the row. They are put behind what its chain holds.
-
-    `want`: of how many of its last tokens logits are given. `at`: positions of the chain that the
-    tokens take instead, whose rows are written anew; they see what stands before each.
-    """
-
-    chain: Chain
-    ids: Sequence[int]
-    want: int = 1
-    at: Sequence[int] | None = None
-
-
-@dataclass
-class Row:
-    """Segments laid out: single tokens first, in groups of equal length, then the chunks."""
-
-    ids: list[int]
-    positions: torch.Tensor
-    slots: Any
-    parts: list[Part]
-    wanted: torch.Tensor
-    angles: Any = None
-    all_angles: Any = None
 
 
 class ModelRunner:
@@ -71,6 +43,11 @@ class ModelRunner:
         self.shape = self.weights.shape
         self.dtype, self.device = self.weights.embed.dtype, self.weights.embed.device
         self._activation = _activations()[self.weights.activation]
+        self._kernels: Any = None
+        if self.dtype.itemsize == 4 and self.device.type == "cpu":
+            from tilth.serving import kernels
+
+            self._kernels = kernels
 
     def cache(self, blocks: int, block: int = BLOCK, **options: Any) -> KVCache:
         """An empty cache that fits this model. `options` as for `KVCache`."""
@@ -102,8 +79,8 @@ class ModelRunner:
         import torch
 
         with torch.inference_mode():
-            row, order = self._laid_out(cache, segments)
-            given = None if embeds is None else embeds.to(self.device, self.dtype)[order]
+            row = self._laid_out(cache, segments)
+            given = None if embeds is None else embeds.to(self.device, self.dtype)[row.origins]
             x = self._embedded(row, given)
             for number, layer in enumerate(self.weights.layers):
                 x = self._layer(number, layer, x, cache, row)
@@ -123,7 +100,7 @@ class ModelRunner:
 
         assert segment.at is not None, "a part of the layers rewrites rows that are there"
         with torch.inference_mode():
-            row, _ = self._laid_out(cache, [segment])
+            row = self._laid_out(cache, [segment])
             if x is None:
                 x = self._embedded(row)
             for number in range(first, last):
@@ -148,6 +125,10 @@ class ModelRunner:
 
         with torch.inference_mode():
             return _linear(self._normed(x, self.weights.final), self.weights.head).float()
+
+    def _laid_out(self, cache: KVCache, segments: Sequence[Segment]) -> Row:
+        compiled = self._kernels is not None and cache.turned
+        return lay_out(cache, segments, self.weights.rotary, self.dtype, compiled)
 
     def _embedded(self, row: Row, given: torch.Tensor | None = None) -> torch.Tensor:
         """What goes into the first layer; `given` in place of the tokens' embeddings."""
@@ -175,20 +156,54 @@ class ModelRunner:
     def _attention(
         self, number: int, layer: Layer, x: torch.Tensor, cache: KVCache, row: Row
     ) -> torch.Tensor:
-        import torch
 
         shape = self.shape
-        heads = shape.heads + 2 * shape.key_heads
-        qkv = _linear(x, layer.qkv).view(-1, heads, shape.head)
-        both, value = torch.split(qkv, [shape.heads + shape.key_heads, shape.key_heads], dim=1)
+        heads, both = shape.heads, shape.heads + shape.key_heads
+        mixed = _linear(x, layer.qkv).view(-1, both + shape.key_heads, shape.head)
         if layer.query_norm is not None:
-            query = self._head_norm(both[:, : shape.heads], layer.query_norm)
-            key = self._head_norm(both[:, shape.heads :], layer.key_norm)
-            both = torch.cat((query, key), dim=1)
-        seen = both if row.angles is None else turned(both, *row.angles)
-        query, key = seen[:, : shape.heads], (seen if cache.turned else both)[:, shape.heads :]
-        cache.write(number, row.slots, key, value)
-        return attend(query, cache, number, row.parts, layer.scale, layer.window, row.all_angles)
+            mixed[:, :heads] = self._head_norm(mixed[:, :heads], layer.query_norm)
+            mixed[:, heads:both] = self._head_norm(mixed[:, heads:both], layer.key_norm)
+        if row.last is not None:
+            return self._compiled_attention(number, layer, mixed, cache, row)
+        plain = mixed[:, :both]
+        seen = plain if row.angles is None else turned(plain, *row.angles)
+        key = (seen if cache.turned else plain)[:, heads:]
+        cache.write(number, row.slots, key, mixed[:, both:])
+        return attend(
+            seen[:, :heads], cache, number, row.parts, layer.scale, layer.window, row.all_angles
+        )
+
+    def _compiled_attention(
+        self, number: int, layer: Layer, mixed: torch.Tensor, cache: KVCache, row: Row
+    ) -> torch.Tensor:
+        """The same for mixed (tokens, heads + 2 key heads, head): single tokens by the compiled
+        loops, chunks by torch."""
+        import torch
+
+        assert row.last is not None
+        heads, both = self.shape.heads, self.shape.heads + self.shape.key_heads
+        keys, values = cache.keys[number].numpy(), cache.values[number].numpy()
+        if row.angles is None:
+            cache.write(number, row.slots, mixed[:, heads:both], mixed[:, both:])
+        else:
+            cos, sin = (one[:, 0].numpy() for one in row.angles)
+            self._kernels.turn_and_keep(
+                mixed.numpy(), heads, self.shape.key_heads, cos, sin, row.slots.numpy(), keys,
+                values,
+            )  # fmt: skip
+        single = len(row.last.lengths)
+        found = torch.empty(single, heads * self.shape.head)
+        if single:
+            self._kernels.attend_last(
+                mixed.numpy(), heads, keys, values, *row.last, cache.block, layer.scale,
+                layer.window or 0, found.numpy(),
+            )  # fmt: skip
+        if not row.parts:
+            return found
+        rest = attend(
+            mixed[:, :heads], cache, number, row.parts, layer.scale, layer.window, row.all_angles
+        )
+        return torch.cat((found, rest)) if single else rest
 
     def _out(
         self, x: torch.Tensor, linear: Linear, after: Norm | None, residual: torch.Tensor
@@ -210,6 +225,10 @@ class ModelRunner:
         size, epsilon = norm.weight.shape, self.weights.epsilon
         if self.weights.centred:
             return torch.nn.functional.layer_norm(x, size, norm.weight, norm.bias, epsilon)
+        if self._kernels is not None and x.dim() == 2 and x.is_contiguous():
+            found = torch.empty_like(x)
+            self._kernels.rms_norm(x.numpy(), norm.weight.numpy(), epsilon, found.numpy())
+            return found
         return torch.nn.functional.rms_norm(x, size, norm.weight, epsilon)
 
     def _head_norm(self, rows: torch.Tensor, norm: Norm | None) -> torch.Tensor:
@@ -218,77 +237,6 @@ class ModelRunner:
         if norm.weight.shape[0] == self.shape.head:
             return self._normed(rows, norm)
         return self._normed(rows.flatten(1), norm).view_as(rows)
-
-    def _laid_out(self, cache: KVCache, segments: Sequence[Segment]) -> tuple[Row, torch.Tensor]:
-        """The row, and of each of its tokens the place in the order of the segments."""
-        import torch
-
-        if len({id(segment.chain) for segment in segments}) < len(segments):
-            raise UsageError("a sequence has one segment in a row, not several")
-        for segment in segments:
-            if not len(segment.ids):
-                raise UsageError("a segment without tokens")
-            if segment.at is None:
-                cache.reserve(segment.chain, len(segment.ids))
-            else:
-                cache.open(segment.chain, segment.at)
-        starts, at = [], 0
-        for segment in segments:
-            starts.append(at)
-            at += len(segment.ids)
-        lengths = [_length(segment) for segment in segments]
-        single = [len(one.ids) == 1 and one.at is None for one in segments]
-        # Neighbours in the cache side by side, so that they can be read without being gathered.
-        ordered = sorted(
-            range(len(segments)),
-            key=lambda i: (not single[i], lengths[i], _first_block(segments[i])),
-        )
-        ids: list[int] = []
-        positions: list[int] = []
-        origins: list[int] = []
-        slots: list[int] = []
-        parts: list[Part] = []
-        place = {}
-        for i in ordered:
-            segment, count, begin = segments[i], len(segments[i].ids), len(ids)
-            own = segment.at or range(segment.chain.length, segment.chain.length + count)
-            place[i] = begin
-            ids += segment.ids
-            positions += own
-            origins += range(starts[i], starts[i] + count)
-            slots += cache.places(segment.chain, own)
-            last = parts[-1] if parts else None
-            if single[i] and last and last.length == lengths[i] and last.count == 1:
-                last.chains = [*last.chains, segment.chain]
-                last.stop += 1
-            else:
-                at_ = None if segment.at is None else torch.tensor(segment.at, device=self.device)
-                parts.append(Part(begin, begin + count, [segment.chain], lengths[i], at_))
-        wanted = [
-            place[i] + number
-            for i, segment in enumerate(segments)
-            for number in range(len(segment.ids) - segment.want, len(segment.ids))
-        ]
-        row = Row(ids, torch.tensor(positions, device=self.device),
-                  torch.tensor(slots, device=self.device), parts,
-                  torch.tensor(wanted, dtype=torch.long, device=self.device))  # fmt: skip
-        if self.weights.rotary is not None:
-            row.angles = self.weights.rotary.angles(row.positions, self.dtype)
-            if not cache.turned:
-                every = torch.arange(max(lengths), device=self.device)
-                row.all_angles = self.weights.rotary.angles(every, self.dtype)
-        return row, torch.tensor(origins, device=self.device)
-
-
-def _length(segment: Segment) -> int:
-    """How many keys a segment's last token may see."""
-    if segment.at is None:
-        return segment.chain.length + len(segment.ids)
-    return max(segment.at) + 1
-
-
-def _first_block(segment: Segment) -> int:
-    return segment.chain.blocks[0]
 
 
 def _linear(x: torch.Tensor, linear: Linear) -> torch.Tensor:

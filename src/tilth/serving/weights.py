@@ -165,6 +165,8 @@ def take_weights(
 
     `dtype` and `device` as the model's by default. Raises DataError where `refusal` has a reason.
     """
+    import torch
+
     if reason := refusal(model):
         raise DataError(reason)
     config: Any = model.config
@@ -185,7 +187,11 @@ def take_weights(
         if family in INPUT_FIRST and part != "head":
             matrices = [matrix.t().contiguous() for matrix in matrices]
         biases = [tensor(f"{place}.bias") for place in places if f"{place}.bias" in state]
-        return Linear(_joined(matrices), _joined(biases) if biases else None)
+        matrix = _joined(matrices)
+        if matrix.dtype == torch.float32 and matrix.device.type == "cpu":
+            # Input first in memory: the product with one row is then a third faster (MKL).
+            matrix = matrix.t().contiguous().t()
+        return Linear(matrix, _joined(biases) if biases else None)
 
     def norm(part: str, number: int = 0) -> Norm | None:
         if part not in names:

@@ -1,0 +1,124 @@
+"""Compiled loops of the model runner, for float32 on a processor: what stands between the products.
+
+A step that decodes one token a sequence does little work in each of many small operations, and
+most of its time is the calling of them. Here a layer has four calls instead of some forty. The
+results are those of the same formulas in torch up to rounding; `model_runner` is the one caller,
+and goes through torch on other devices and in other precisions.
+
+Rows are tokens. `places`: the slot of each row in the cache. Sequences that decode have one row
+each, first in the row, and read their cache by blocks: `blocks[starts[i]:]` are those of row i.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numba
+import numpy as np
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def rms_norm(x: np.ndarray, weight: np.ndarray, epsilon: float, found: np.ndarray) -> None:
+    """x / sqrt(mean(x squared) + epsilon) * weight, row by row, into `found` (rows, width)."""
+    rows, width = x.shape
+    for row in range(rows):
+        total = np.float32(0)
+        for i in range(width):
+            total += x[row, i] * x[row, i]
+        factor = np.float32(1 / math.sqrt(total / width + epsilon))
+        for i in range(width):
+            found[row, i] = x[row, i] * factor * weight[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def turn_and_keep(
+    mixed: np.ndarray, heads: int, key_heads: int, cos: np.ndarray, sin: np.ndarray,
+    places: np.ndarray, keys: np.ndarray, values: np.ndarray,
+) -> None:  # fmt: skip
+    """Turn queries and keys by their positions, in place, and put keys and values into a cache.
+
+    mixed (rows, heads + 2 key heads, head): queries, keys, values. cos and sin (rows, head / 2).
+    keys and values (slots, key heads, head).
+    """
+    half = mixed.shape[2] // 2
+    for row in range(len(mixed)):
+        for head in range(heads + key_heads):
+            for i in range(half):
+                a, b = mixed[row, head, i], mixed[row, head, half + i]
+                mixed[row, head, i] = a * cos[row, i] - b * sin[row, i]
+                mixed[row, head, half + i] = b * cos[row, i] + a * sin[row, i]
+        slot = places[row]
+        for head in range(key_heads):
+            for i in range(2 * half):
+                keys[slot, head, i] = mixed[row, heads + head, i]
+                values[slot, head, i] = mixed[row, heads + key_heads + head, i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def exponentials(x: np.ndarray) -> None:
+    """exp(x - max(x)) in place, within 2e-7 of it, relatively.
+
+    2 to the n and a polynomial (Cephes), since a call of the C library's function for each number
+    keeps the loop from being done eight numbers at a time.
+    """
+    highest = x[0]
+    for i in range(len(x)):
+        highest = max(highest, x[i])
+    bits = x.view(np.int32)
+    for i in range(len(x)):
+        # Below -87 it is nothing in float32.
+        y = max(x[i] - highest, np.float32(-87))
+        whole = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
+        y -= whole * np.float32(0.693359375)
+        y += whole * np.float32(2.12194440e-4)
+        near = np.float32(1.9875691500e-4)
+        near = near * y + np.float32(1.3981999507e-3)
+        near = near * y + np.float32(8.3334519073e-3)
+        near = near * y + np.float32(4.1665795894e-2)
+        near = near * y + np.float32(1.6666665459e-1)
+        near = near * y + np.float32(5.0000001201e-1)
+        x[i] = near * y * y + y + np.float32(1)
+        bits[i] += np.int32(whole) << 23
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def attend_last(
+    mixed: np.ndarray, heads: int, keys: np.ndarray, values: np.ndarray,
+    blocks: np.ndarray, starts: np.ndarray, lengths: np.ndarray, block: int,
+    scale: float, window: int, found: np.ndarray,
+) -> None:  # fmt: skip
+    """Attention of the last token of each sequence to all that its cache holds, into `found`.
+
+    The first rows of mixed (rows, heads..., head) are the queries, one a sequence; lengths: keys of
+    each. window: how many positions a token sees, 0 for all. found (sequences, heads x head).
+    """
+    size, shared = keys.shape[2], heads // keys.shape[1]
+    scores = np.empty((heads, lengths.max()), np.float32)
+    # All heads of a key before the next key, in the order in which they lie in memory: reading the
+    # cache is what takes the time.
+    for row in range(len(lengths)):
+        length = lengths[row]
+        first = max(0, length - window) if window else 0
+        for at in range(first, length):
+            slot = blocks[starts[row] + at // block] * block + at % block
+            for head in range(heads):
+                total = np.float32(0)
+                for i in range(size):
+                    total += mixed[row, head, i] * keys[slot, head // shared, i]
+                scores[head, at] = total * np.float32(scale)
+        for head in range(heads):
+            shares = scores[head, first:length]
+            exponentials(shares)
+            total = np.float32(0)
+            for at in range(len(shares)):
+                total += shares[at]
+            for at in range(len(shares)):
+                shares[at] /= total
+        made = found[row]
+        made[:] = 0
+        for at in range(first, length):
+            slot = blocks[starts[row] + at // block] * block + at % block
+            for head in range(heads):
+                share, begin = scores[head, at], head * size
+                for i in range(size):
+                    made[begin + i] += share * values[slot, head // shared, i]
