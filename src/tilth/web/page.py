@@ -31,7 +31,8 @@ FIELDS, LETTERS = 64, 20_000
 
 # What a refusal is called for people.
 TITLES = {401: "The key is wanted", 403: "Not allowed", 404: "Not found",
-          405: "Not done that way", 413: "Too large", 429: "Too many at a time"}  # fmt: skip
+          405: "Not done that way", 409: "One at a time", 413: "Too large",
+          429: "Too many at a time"}  # fmt: skip
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -1,7 +1,7 @@
 """All pages: the literal table of their routes, and what they are drawn from.
 
-    site = Site(library, measured, secret)
-    app = Guard(application([*routes(site), *serving.http.routes(service)]), page=refused_page)
+    site = Site(open_library(), Known("results"), secret)
+    app = Guard(application([*routes(site), *http.routes(service)]), drawn=page.refused_page)
 
 A handler is a plain function of the site and the request that gives a response. It runs in a thread
 of its own, so it may wait for the disk. `cli/serve.py` composes pages and API behind one guard.
@@ -21,26 +21,79 @@ from starlette.routing import Route
 
 from tilth import lookup
 from tilth.errors import TilthError
+from tilth.papers.library import Library
+from tilth.papers.measured import Measured
+from tilth.papers.paper import Paper
 from tilth.serving.guard import Receive, Send, is_open
 from tilth.serving.openai_forms import Refused, refusal
+from tilth.web.known import Facts, Known
+from tilth.web.smoke import Smokes
+from tilth.web.visitors import Visitors
 
 # Method, path, handler. All but what guard.is_open names want the key where there is one.
 ROUTES = (
     ("GET", "/", "tilth.web.site:front"),
     ("GET", "/static/{name}", "tilth.web.static:send"),
+    ("GET", "/papers", "tilth.web.papers:feed"),
+    ("GET", "/papers/{id}", "tilth.web.papers:paper"),
+    ("POST", "/papers/{id}/vote", "tilth.web.papers:vote"),
+    ("POST", "/papers/{id}/smoke", "tilth.web.smoke_pages:start"),
+    ("GET", "/smoke/{number}", "tilth.web.smoke_pages:show"),
+    ("GET", "/smoke/{number}/events", "tilth.web.smoke_pages:events"),
+    ("POST", "/smoke/{number}/cancel", "tilth.web.smoke_pages:cancel"),
+    ("GET", "/day/{day}", "tilth.web.papers:day"),
+    ("GET", "/board", "tilth.web.board:board"),
+    ("POST", "/subscribe", "tilth.web.mail:subscribe"),
+    ("GET", "/mail/confirm/{token}", "tilth.web.mail:confirm_page"),
+    ("POST", "/mail/confirm/{token}", "tilth.web.mail:confirm"),
+    ("GET", "/mail/unsubscribe/{token}", "tilth.web.mail:unsubscribe_page"),
+    ("POST", "/mail/unsubscribe/{token}", "tilth.web.mail:unsubscribe"),
 )
 
 
 @dataclass
 class Site:
-    """What the pages are drawn from. `library`: a papers.library.Library. `measured`: slug of a
-    system -> what is known of it. `secret`: bytes that sign the cookies of visitors. `run`: what
-    pages of a run are drawn from, None where none is served."""
+    """What the pages are drawn from.
 
-    library: Any
-    measured: Mapping[str, Any] = field(default_factory=dict)
-    secret: bytes = b""
+    `library`: of papers. `known`: cards and results. `secret`: bytes that sign the cookies of
+    visitors and the links of mails. `run`: what pages of a run are drawn from, None where none is
+    served. `post`: called after a subscription was asked for, so that its mail leaves at once.
+    """
+
+    library: Library
+    known: Known
+    secret: bytes
     run: Any = None
+    post: Callable[[], None] | None = None
+    visitors: Visitors = field(init=False)
+    smokes: Smokes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.visitors = Visitors(self.secret)
+        self.smokes = Smokes(self.facts.cards)
+
+    @property
+    def facts(self) -> Facts:
+        """Cards and results of this moment."""
+        return self.known.facts
+
+    @property
+    def measured(self) -> Mapping[str, Measured]:
+        """What is measured, by slug."""
+        return self.facts.measured
+
+    @property
+    def families(self) -> list[str]:
+        """The families of the library's papers."""
+        return [name for name in self.library.families() if name]
+
+    def search(self, query: str, how: str, **only: Any) -> list[Paper]:
+        """Papers that a query finds, best first; `how`: words, meaning or both."""
+        return self.library.papers(text=query, limit=1000, **only)
+
+    def stop(self) -> None:
+        """End what runs."""
+        self.smokes.stop()
 
 
 def routes(site: Site) -> list[Route]:

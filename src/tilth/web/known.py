@@ -1,0 +1,58 @@
+"""What the pages know of measurements: cards and results, read again where a result changed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tilth.errors import TilthError
+from tilth.evaluation.card import Card
+from tilth.evaluation.results import read_result
+from tilth.papers.measured import Measured
+from tilth.report.papers import board_rows, measured_of, read_cards
+
+log = logging.getLogger("tilth.web")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Of one moment: cards and results by slug, what is measured, the rows of the board."""
+
+    cards: Mapping[str, Card] = field(default_factory=dict)
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    measured: Mapping[str, Measured] = field(default_factory=dict)
+    board: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Known:
+    """`folder`: of results, as `tilth run` writes them; it may be missing."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder, self._lock = Path(folder), threading.Lock()
+        self._cards = read_cards()
+        self._seen: Any = None
+        self._facts = Facts()
+
+    @property
+    def facts(self) -> Facts:
+        """What holds now. A result that cannot be read is logged and left out."""
+        with self._lock:
+            files = sorted(self._folder.glob("*.json"))
+            seen = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
+            if seen != self._seen:
+                self._facts, self._seen = self._read(files), seen
+            return self._facts
+
+    def _read(self, files: list[Path]) -> Facts:
+        results = {}
+        for file in files:
+            try:
+                results[file.stem] = read_result(file)
+            except (TilthError, OSError, ValueError) as error:
+                log.warning("a result is left out: %s", error)
+        measured = measured_of(self._cards, results)
+        return Facts(self._cards, results, measured, board_rows(self._cards, results))
