@@ -1,6 +1,7 @@
 """For all tests: few threads, a home of their own, and the time of each group at the end."""
 
 import os
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 os.environ.setdefault("MPLBACKEND", "agg")
+# No test writes to the library of papers of whoever runs it.
+_data = tempfile.TemporaryDirectory(prefix="tilth-tests-")
+os.environ["XDG_DATA_HOME"] = _data.name
+os.environ.pop("TILTH_LIBRARY", None)
 
 ROOT = Path(__file__).parent
 _seconds: dict[str, float] = defaultdict(float)

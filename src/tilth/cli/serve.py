@@ -1,4 +1,4 @@
-"""`tilth serve`: a model, and the search encoder of a run, over HTTP in OpenAI's form."""
+"""`tilth serve`: the pages of papers and of a run; its model and encoder in OpenAI's form."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ if TYPE_CHECKING:
     import socket
 
     from tilth.serving.http import Service
+    from tilth.web.site import Site
 
 KEY = "TILTH_SERVE_KEY"
-# What --set takes, with the type of each: options of the engine.
-SETTINGS = {"policy": str, "row": int, "sequences": int, "memory": int, "block": int, "dtype": str,
-            "device": str}  # fmt: skip
+# What --set takes, with the type of each: options of the engine, and of the pages.
+ENGINE = {"policy": str, "row": int, "sequences": int, "memory": int, "block": int, "dtype": str,
+          "device": str}  # fmt: skip
+PAGES = {"results": str, "library": str, "llm_model": str, "llm_key": str}
+SETTINGS = {**ENGINE, **PAGES}
+# A key is guessed by nobody: the server does not count wrong ones.
+SHORTEST = 16
 # Seconds after which a reader that takes nothing loses its connection.
 STUCK = 60
 
 
 def serve(
     model: Annotated[
-        str, typer.Argument(help="A run folder, or the folder of a model or of an encoder.")
-    ],
+        str,
+        typer.Argument(help="A run folder, or the folder of a model or of an encoder; or nothing."),
+    ] = "",
     host: Annotated[
         str, typer.Option(help="The address to bind to; beyond this machine a key is wanted.")
     ] = "127.0.0.1",
@@ -36,21 +42,30 @@ def serve(
     key_file: Annotated[
         str, typer.Option(help=f"A file that holds the key; else it is taken from ${KEY}.")
     ] = "",
+    llm: Annotated[
+        str, typer.Option(help="What answers on the page Ask: an address, a model, a replay file.")
+    ] = "",
+    public_url: Annotated[
+        str, typer.Option(help="The address that mails lead to; they then leave at once.")
+    ] = "",
     queue: Annotated[
         int, typer.Option(min=1, help="Answers that wait or run at a time; more are told to wait.")
     ] = 128,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for one answer.")] = 600.0,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="name=value of the engine; docs/serving.md.")
+        list[str] | None, typer.Option("--set", help="name=value; docs/serving.md, docs/pages.md.")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Serve a model over HTTP, in the form of OpenAI's API, until it is interrupted.
+    """Serve pages for a browser, and a model in the form of OpenAI's API, until interrupted.
 
-    Completions, chats and embeddings, whole or as a stream. Answers that are under way are finished
-    when the server is told to stop (Ctrl-C, SIGTERM). No text leaves this machine.
+    Without a folder: papers and the board. With a run: search, ask, its corpus, report and model
+    too. Completions, chats and embeddings, whole or as a stream; answers that are under way are
+    finished when the server is told to stop (Ctrl-C, SIGTERM). No text leaves this machine.
 
     Examples:
+
+        tilth serve
 
         tilth serve my-run
 
@@ -58,6 +73,9 @@ def serve(
 
         tilth serve my-model --host 0.0.0.0 --key-file key.txt --name models.example.org
     """
+    import asyncio
+    import secrets
+
     from tilth.cli.output import emit, info
     from tilth.errors import MissingExtra, UsageError
 
@@ -69,23 +87,36 @@ def serve(
     try:
         import uvicorn
 
-        from tilth.serving.http import application, routes
+        from tilth.serving.http import Service, application, routes
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the server needs {error.name}", extra="web") from None
+    from tilth.cli.serve_pages import open_site, page_routes
     from tilth.serving.guard import Guard
     from tilth.serving.openai_forms import Limits
+    from tilth.web.page import refused_page
 
     limits = Limits(queue=queue, deadline=deadline)
     listener = _listen(host, port)
     try:
-        service = _service(Path(model), called, encoder, options, limits)
+        engine = {name: options[name] for name in options.keys() & ENGINE}
+        service = Service(limits=limits)
+        if model:
+            service = _service(Path(model), called, encoder, engine, limits)
+        pages = {name: options[name] for name in options.keys() & PAGES}
+        site = open_site(model, service, llm=llm, public_url=public_url, **pages)
     except BaseException:
         listener.close()
         raise
-    app = Guard(application(routes(service)), key=key, names=[host, *(name or ())], limits=limits)
+    token = "" if key else secrets.token_urlsafe(24)
+    app = Guard(
+        application([*page_routes(site), *routes(service)]), key=key, token=token,
+        names=[host, *_public(public_url), *(name or ())], limits=limits, drawn=refused_page,
+    )  # fmt: skip
     at, taken = listener.getsockname()[:2]
     url = f"http://[{at}]:{taken}" if ":" in at else f"http://{at}:{taken}"
-    made = {"url": url, "models": [one["id"] for one in service.listed()], "key": bool(key)}
+    page = f"{url}/?token={token}" if token else f"{url}/"
+    made = {"url": url, "page": page, "models": [one["id"] for one in service.listed()],
+            "key": bool(key)}  # fmt: skip
 
     class Announced(uvicorn.Server):
         """Says where it is as soon as it answers."""
@@ -93,18 +124,23 @@ def serve(
         async def startup(self, *given: Any, **named: Any) -> None:
             await super().startup(*given, **named)
             if not emit(made, json):
-                info(f"serving {', '.join(made['models']) or 'no model'} at {url}")
+                info(f"serving {', '.join(made['models']) or 'papers'}: open {page}")
             _flush()
+
+        async def shutdown(self, *given: Any, **named: Any) -> None:
+            # What runs for a page ends first: a page that watches it would be waited for.
+            await asyncio.to_thread(site.stop)
+            await super().shutdown(*given, **named)
 
     config = uvicorn.Config(
         app, http="h11", ws="none", lifespan="off", access_log=False, server_header=False,
         log_level="warning", log_config=None, timeout_keep_alive=15,
         timeout_graceful_shutdown=int(deadline) + 1,
     )  # fmt: skip
-    _drained(Announced(config), listener, service)
+    _drained(Announced(config), listener, service, site)
 
 
-def _drained(server: Any, listener: socket.socket, service: Service) -> None:
+def _drained(server: Any, listener: socket.socket, service: Service, site: Site) -> None:
     """Run until a signal says stop, and end what was begun."""
     import signal
 
@@ -114,6 +150,7 @@ def _drained(server: Any, listener: socket.socket, service: Service) -> None:
     try:
         server.run(sockets=[listener])
     finally:
+        site.stop()
         service.stop()
         for one, handler in before.items():
             signal.signal(one, handler)
@@ -180,6 +217,13 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _public(url: str) -> list[str]:
+    """The name in the address that mails lead to: a proxy passes it on as Host."""
+    from urllib.parse import urlsplit
+
+    return [urlsplit(url).hostname or ""] if url else []
+
+
 def _loopback(host: str) -> bool:
     import ipaddress
 
@@ -195,13 +239,19 @@ def _key(path: str) -> str:
     from tilth.errors import UsageError
 
     if not path:
-        return os.environ.get(KEY, "").strip()
-    try:
-        key = Path(path).read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the key cannot be read: {error}", where=path) from None
+        key = os.environ.get(KEY, "").strip()
+        if not key:
+            return ""
+    else:
+        try:
+            key = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"the key cannot be read: {error}", where=path) from None
     if not key or not key.isascii():
-        raise UsageError("holds no key of ASCII letters", where=path)
+        raise UsageError("holds no key of ASCII letters", where=path or f"${KEY}")
+    if len(key) < SHORTEST:
+        raise UsageError(f"the key has less than {SHORTEST} letters", where=path or f"${KEY}",
+                         hint="python -c 'import secrets; print(secrets.token_hex())'")  # fmt: skip
     return key
 
 
