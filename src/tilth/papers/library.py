@@ -181,16 +181,22 @@ class Library:
             sql = "SELECT family, count(*) FROM paper GROUP BY family ORDER BY family"
             return dict(connection.execute(sql).fetchall())
 
-    def near(self, day: str) -> tuple[str | None, str | None]:
+    def near(self, day: str, *, family: str = "") -> tuple[str | None, str | None]:
         """The last day before and the first day after one on which papers were added."""
+        family_too = "AND family = ?" if family else ""
+        values = [family] if family else []
+        before = f"SELECT max(added) FROM paper WHERE added < ? {family_too}"
+        after = f"SELECT min(added) FROM paper WHERE added > ? {family_too}"
         with self._connected() as connection:
-            (before,) = connection.execute(
-                "SELECT max(added) FROM paper WHERE added < ?", (day,)
-            ).fetchone()
-            (after,) = connection.execute(
-                "SELECT min(added) FROM paper WHERE added > ?", (day + "~",)
-            ).fetchone()
-        return (before and before[:10], after and after[:10])
+            (last,) = connection.execute(before, [day, *values]).fetchone()
+            (first,) = connection.execute(after, [day + "~", *values]).fetchone()
+        return (last and last[:10], first and first[:10])
+
+    def heats(self, ids: Sequence[str]) -> dict[str, float | None]:
+        """id -> heat of its import and votes (`trending`), None where there are none."""
+        with self._connected() as connection:
+            sql = "SELECT id, heat FROM paper WHERE id IN (SELECT value FROM json_each(?))"
+            return dict(connection.execute(sql, (json.dumps(list(ids)),)).fetchall())
 
     @property
     def revision(self) -> int:

@@ -1,7 +1,7 @@
 """What was measured of a paper, as pages and mails show it.
 
-The mapping slug -> Measured is made where systems and results are known (`report.papers`) and given
-to the feed as an argument: papers lie above systems.
+The mapping slug -> Measured is made where systems and results are known (`report.papers`), and
+given to the feed as an argument: papers lie above systems.
 """
 
 from __future__ import annotations
