@@ -8,6 +8,7 @@ import pytest
 from tilth.build.plan import load
 from tilth.build.run import Run, build
 from tilth.cli.main import run as command
+from tilth.corpus.reader import Reader
 from tilth.errors import DataError, UsageError
 from tilth.store.manifest import verify
 from tilth.testing.faults import tree
@@ -29,6 +30,11 @@ def test_search_finds_and_marks(built):
     assert any(number in hit.passage for hit in hits)
     assert "[" in hits[0].marked()
     assert built.search("qqqqxyz") == []
+    reader = Reader(built.corpus)
+    for using in ("lexical", "dense", "fused"):
+        for hit in built.search("rent deposit", using=using, texts=reader.get_many):
+            text = built.corpus.get(hit.id).text
+            assert text[hit.start : hit.start + len(hit.passage)] == hit.passage
 
 
 def test_dense_and_fused_search_answer_and_explain_themselves(built, capsys):

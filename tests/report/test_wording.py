@@ -3,8 +3,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tilth.corpus.histograms import histogram
 from tilth.report import markup, wording
-from tilth.report.facts import histogram
 
 
 def test_numbers_for_people():

@@ -15,7 +15,7 @@ events.jsonl         times and host facts, outside every digest
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,9 @@ from tilth.types import Progress, silent
 if TYPE_CHECKING:
     from tilth.build.plan import Plan
     from tilth.corpus.corpus import Corpus
+    from tilth.documents.document import Document
 
+    Texts = Callable[[Sequence[str]], Mapping[str, Document]]
 
 # Kinds of search, and the part of a run that does it.
 SEARCHES = {"lexical": "index", "dense": "dense", "fused": "fused"}
@@ -37,7 +39,10 @@ TOP_K = 50
 
 @dataclass(frozen=True)
 class Hit:
-    """One answer of a search: a document with its best passage. Offsets are in `passage`."""
+    """One answer of a search: a document with its best passage.
+
+    `matches` are offsets in `passage`, which begins at character `start` of the document's text.
+    """
 
     rank: int
     score: float
@@ -46,6 +51,7 @@ class Hit:
     title: str
     passage: str
     matches: tuple[tuple[int, int], ...]
+    start: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -143,9 +149,12 @@ class Run:
     def report(self) -> dict[str, Any]:
         return dict(read_json(self._part("report") / "report.json"))
 
-    def search(self, query: str, k: int = 5, using: str = "lexical") -> list[Hit]:
+    def search(
+        self, query: str, k: int = 5, using: str = "lexical", texts: Texts | None = None
+    ) -> list[Hit]:
         """The k best documents by `lexical`, `dense` or `fused` search, each with a passage.
 
+        `texts` gives documents by id; None: the corpus, which reads its files each time.
         Lexical and fused hits show the passage that holds most of the query's words, dense ones the
         part of the nearest passage that does.
         """
@@ -160,7 +169,7 @@ class Run:
         ids = [id for id, _ in answers]
         spans = [None] * len(ids) if using != "dense" else retriever.best_passages(query, ids)
         weights = index.idf(index.analyzer.terms(query))
-        documents = self.corpus.get_many(ids)
+        documents = (texts or self.corpus.get_many)(ids)
         hits = []
         for rank, ((id, score), span) in enumerate(zip(answers, spans), start=1):
             document = documents[id]
@@ -169,7 +178,10 @@ class Run:
             metadata = document.metadata
             title = metadata.get("title") or metadata.get("qualified_name") or ""
             within = tuple((a - start, b - start) for a, b in matches)
-            hits.append(Hit(rank, score, id, document.source, title, text[start:stop], within))
+            begins = start + (span[0] if span else 0)
+            hits.append(
+                Hit(rank, score, id, document.source, title, text[start:stop], within, begins)
+            )
         return hits
 
     def explain(self, query: str, id: str, using: str = "lexical") -> list[tuple[str, float]]:

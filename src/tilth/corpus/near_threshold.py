@@ -67,12 +67,20 @@ def _number(tree: Any) -> float | None:
 
 def last_rule(corpus: Corpus, layer: str | None = None) -> Rule:
     """The rule that decided last on a layer. Raises UsageError where there was none."""
+    found = rule_of(corpus, layer)
+    if found is None:
+        raise UsageError("no rule was applied to this corpus yet", where=str(corpus.folder))
+    return found
+
+
+def rule_of(corpus: Corpus, layer: str | None = None) -> Rule | None:
+    """The rule that decided last on a layer; None where there was none."""
     name = corpus.layer_folder(layer).name
     for entry in reversed(read_lineage(corpus.folder)):
         if entry["step"] == "select" and entry["layer"] == name:
             parameters = entry["parameters"]
             return Rule(dict(parameters["conditions"]), parameters["keep_by"])
-    raise UsageError("no rule was applied to this corpus yet", where=str(corpus.folder))
+    return None
 
 
 def near_threshold(
@@ -86,7 +94,7 @@ def near_threshold(
     if condition not in rule.conditions:
         hint = nearest(condition, rule.conditions)
         raise UsageError(f"the rule has no condition {condition!r}", hint=hint)
-    return _near(*_tables(corpus, layer), rule.conditions[condition], count)
+    return nearest_to(*_tables(corpus, layer), rule.conditions[condition], count)
 
 
 def near_thresholds(
@@ -97,7 +105,7 @@ def near_thresholds(
     found = {}
     for name, expression in last_rule(corpus, layer).conditions.items():
         try:
-            found[name] = _near(*tables, expression, count)
+            found[name] = nearest_to(*tables, expression, count)
         except UsageError:
             continue
     return found
@@ -109,7 +117,8 @@ def _tables(corpus: Corpus, layer: str | None) -> tuple[pa.Table, pa.Table]:
     return corpus.columns(layer), decisions
 
 
-def _near(table: pa.Table, decisions: pa.Table, expression: str, count: int) -> list[Near]:
+def nearest_to(table: pa.Table, decisions: pa.Table, expression: str, count: int) -> list[Near]:
+    """The same from columns and decisions at hand, for any expression with a threshold."""
     column, kind, limit = threshold(expression, table.column_names)
     stored = table.schema.field(column).type
     if not pa.types.is_integer(stored) and not pa.types.is_floating(stored):

@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tilth.corpus.duplicates import COLUMNS
+from tilth.corpus.histograms import histogram
 from tilth.corpus.lineage import read_lineage
 from tilth.corpus.near_threshold import near_thresholds
+from tilth.corpus.snapshot import IDENTITY, is_number
 from tilth.report import measured_facts
 from tilth.report.wording import clean, excerpt, place
 
@@ -28,15 +29,10 @@ SAMPLES = 5
 NEAR = 3
 PROBLEMS = 50
 FAMILIES = 10
-BINS = 24
 # Names in a list of encodings or licences: metadata may hold any number of them.
 NAMES = 20
 LOW_CONFIDENCE = 0.5
-# A column is drawn over powers of two where its maximum is so many times its median.
-SKEWED = 20
 
-# Columns of a document that are no measurement.
-_IDENTITY = {"id", "source", "position", "format", "group", "origin", *COLUMNS}
 _PLAIN = {"utf-8", "utf8", "ascii", "us-ascii"}
 _TOLD = ("encoding", "damage", "license", "licence", "line_ends")
 
@@ -333,9 +329,7 @@ def _histograms(columns: pa.Table) -> dict[str, dict[str, Any]]:
     result = {}
     for name in columns.column_names:
         column = columns.column(name)
-        if name in _IDENTITY or not (
-            pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        ):
+        if name in IDENTITY or not is_number(column.type):
             continue
         values = pc.drop_null(column).to_numpy().astype(np.float64)
         values = values[np.isfinite(values)]
@@ -343,17 +337,3 @@ def _histograms(columns: pa.Table) -> dict[str, dict[str, Any]]:
             missing = columns.num_rows - len(values)
             result[name] = {**histogram(values), "missing": missing}
     return result
-
-
-def histogram(values: np.ndarray) -> dict[str, Any]:
-    """`edges` (n + 1) and `counts` (n); skewed counts get the edges 0, 1, 2, 4, 8 ..."""
-    low, high = float(values.min()), float(values.max())
-    if low >= 0 and high >= 32 and high > SKEWED * max(float(np.median(values)), 1):
-        edges = np.concatenate([[0.0], 2.0 ** np.arange(int(np.log2(high)) + 2)])
-        # Powers of two below the smallest value would be empty bars.
-        first = max(0, int(np.searchsorted(edges, low, side="right")) - 1)
-        edges = edges[first:]
-    else:
-        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
-    counts, _ = np.histogram(values, edges)
-    return {"edges": [float(f"{edge:.6g}") for edge in edges], "counts": counts.tolist()}

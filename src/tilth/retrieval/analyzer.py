@@ -120,16 +120,21 @@ class Words:
         `terms` where normalization changes what belongs to a word.
         """
         known: dict[str, list[Piece]] = {}
-        found = []
+        found: list[Piece] = []
         for match in _word(text).finditer(text):
-            word, at = match[0], match.start()
-            if word not in known:
-                known[word] = [
+            word = match[0]
+            pieces = known.get(word)
+            if pieces is None:
+                # Most words are plain: one term, itself.
+                plain = word.isascii() and word.islower() and "_" not in word
+                pieces = known[word] = [
                     piece
-                    for piece in pieces_of(word)
+                    for piece in ([(word, 0, len(word))] if plain else pieces_of(word))
                     if piece[0] not in self.stop_words and (only is None or piece[0] in only)
                 ]
-            found += [(term, at + start, at + stop) for term, start, stop in known[word]]
+            if pieces:
+                at = match.start()
+                found += [(term, at + start, at + stop) for term, start, stop in pieces]
         return found
 
     def count(self, texts: Sequence[str]) -> TermCounts:
