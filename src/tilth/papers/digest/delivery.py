@@ -97,14 +97,11 @@ def _one(
     elif outcome == "doubtful":
         moved("handing over", "in doubt", words)
         done.in_doubt += 1
-    elif outcome == "refused":
-        moved("claimed", "given up", words) or moved("handing over", "given up", words)
-        done.given_up += 1
-    elif outcome == "later":
-        if outbox.failed(connection, entry, words, int(clock())) == "waiting":
-            done.later += 1
-        else:
-            done.given_up += 1
+    elif outcome in ("later", "refused"):
+        refused = outcome == "refused"
+        state = outbox.failed(connection, entry, words, int(clock()), for_good=refused)
+        done.later += state == "waiting"
+        done.given_up += state == "given up"
     _reach("written", library)
 
 

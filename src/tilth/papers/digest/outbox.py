@@ -139,11 +139,14 @@ def move(
         return done.rowcount == 1
 
 
-def failed(connection: sqlite3.Connection, entry: Entry, error: str, now: int) -> str:
-    """Count a try that failed for now; the state it is in then: `waiting` or `given up`."""
+def failed(
+    connection: sqlite3.Connection, entry: Entry, error: str, now: int, *, for_good: bool = False
+) -> str:
+    """Count a try that failed, for now or for good; the state it is in then: `waiting` or `given
+    up`."""
     tries = entry.attempts + 1
     state, due = "given up", entry.due
-    if tries <= len(WAITS):
+    if tries <= len(WAITS) and not for_good:
         state, due = "waiting", now + WAITS[tries - 1]
     with writing(connection):
         connection.execute(

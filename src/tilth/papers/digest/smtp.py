@@ -57,18 +57,17 @@ class MailServer:
         """A session, unless there is one. Raises Unreachable."""
         if self._session is not None:
             return
-        context = self.context or ssl.create_default_context()
         try:
             if self.tls:
                 session: smtplib.SMTP = smtplib.SMTP_SSL(
-                    self.host, self.port, timeout=self.timeout, context=context
+                    self.host, self.port, timeout=self.timeout, context=self._trusted()
                 )
             else:
                 session = smtplib.SMTP(self.host, self.port, timeout=self.timeout)
         except (OSError, smtplib.SMTPException) as error:
             raise self._unreachable(error) from None
         try:
-            self._secured(session, context)
+            self._secured(session)
         except (OSError, smtplib.SMTPException) as error:
             session.close()
             raise self._unreachable(error) from None
@@ -77,11 +76,14 @@ class MailServer:
             raise
         self._session = session
 
-    def _secured(self, session: smtplib.SMTP, context: ssl.SSLContext) -> None:
+    def _trusted(self) -> ssl.SSLContext:
+        return self.context or ssl.create_default_context()
+
+    def _secured(self, session: smtplib.SMTP) -> None:
         session.ehlo()
         secret = self.tls
         if not secret and session.has_extn("starttls"):
-            session.starttls(context=context)
+            session.starttls(context=self._trusted())
             session.ehlo()
             secret = True
         # A man in the middle can take the offer of STARTTLS away: without it nothing is sent.
@@ -191,7 +193,8 @@ def mail_server(given: str, environment: Mapping[str, str]) -> MailServer:
     if parts.username or parts.password:
         raise UsageError("a login has no place in a URL", where=where,
                          hint=f"${USER} and ${PASSWORD}")  # fmt: skip
-    name, sender = parseaddr(environment.get(SENDER, ""))
+    written = environment.get(SENDER, "")
+    name, sender = parseaddr(written) if written.isprintable() else ("", "")
     if not sender:
         raise UsageError("the sender's address is not set",
                          hint=f"{SENDER}='Papers <papers@example.org>'")  # fmt: skip
