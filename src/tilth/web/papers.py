@@ -7,7 +7,6 @@ where a result holds it.
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from tilth.errors import UsageError
 from tilth.evaluation.documentation import own_command
 from tilth.evaluation.results import NOTE, primary
+from tilth.papers.feed import day_page, verdicts
 from tilth.papers.measured import NOT_BUILT, VERDICTS, verdict_of
 from tilth.papers.paper import Paper
 from tilth.serving.openai_forms import Refused
@@ -63,27 +63,25 @@ def feed(site: Site, request: Request) -> Response:
     return page.render(
         "papers/feed.html", here="papers", run=site.run, choice=choice, total=total, number=number,
         pages=pages, rows=_rows(site, request, papers, facts), families=site.library.families(),
-        verdicts=VERDICTS, orders=ORDERS, ways=WAYS, built=len(facts.cards),
+        verdicts=verdicts(site.library, facts.measured), orders=ORDERS, ways=WAYS, built=len(facts.cards),
         judged=len(facts.results), every=site.library.count(), back=_here(request),
-        grouped=not query and choice["order"] != "trending",
+        grouped=not query and choice["order"] != "trending", mails=site.post is not None,
     )  # fmt: skip
 
 
 def day(site: Site, request: Request) -> Response:
     """The papers that were added on one day (UTC), with the days before and after."""
-    try:
-        found = datetime.date.fromisoformat(request.path_params["day"])
-    except ValueError:
-        raise Refused(404, "a day is written as 2026-11-24", code="not_found") from None
-    date, facts = found.isoformat(), site.facts
     number = _page_number(request.query_params.get("page", ""))
-    total = site.library.count(day=date)
-    papers = site.library.papers(day=date, offset=(number - 1) * EACH, limit=EACH)
-    before, after = site.library.near(date)
+    try:
+        found = day_page(
+            site.library, request.path_params["day"], offset=(number - 1) * EACH, limit=EACH
+        )
+    except UsageError as error:
+        raise Refused(404, str(error), code="not_found") from None
     return page.render(
-        "papers/day.html", here="papers", run=site.run, date=date, before=before, after=after,
-        rows=_rows(site, request, papers, facts), total=total, number=number,
-        pages=max(1, -(-total // EACH)), back=_here(request),
+        "papers/day.html", here="papers", run=site.run, day=found, number=number,
+        rows=_rows(site, request, found.papers, site.facts),
+        pages=max(1, -(-found.total // EACH)), back=_here(request),
     )  # fmt: skip
 
 

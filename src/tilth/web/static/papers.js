@@ -35,11 +35,12 @@ for (const form of document.querySelectorAll("form.vote")) {
 for (const block of navigator.clipboard ? document.querySelectorAll("pre.copy") : []) {
   const button = document.createElement("button");
   Object.assign(button, { type: "button", className: "quiet copier", textContent: "Copy" });
+  button.setAttribute("aria-label", "Copy: " + block.textContent);
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(block.textContent);
+    await navigator.clipboard.writeText(block.querySelector("code").textContent);
     button.textContent = "Copied";
   });
-  block.after(button);
+  block.append(button);
 }
 
 const smoke = document.getElementById("smoke");
