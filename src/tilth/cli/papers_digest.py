@@ -226,10 +226,9 @@ def _open(library: str, public_url: str = "") -> tuple[Digest, Library]:
 
 def _measured() -> Mapping[str, Measured]:
     """What was measured, from the folder `results` here; nothing where there is none."""
-    from tilth.evaluation.results import read_results
-    from tilth.report.papers import measured_of, read_cards
+    from tilth.report.papers import measured_papers
 
-    return measured_of(read_cards(), read_results("results"))
+    return measured_papers()
 
 
 def _masked(address: str) -> str:
