@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import LimitError, UsageError
-from tilth.serving.engine_thread import Ask, EngineThread
+from tilth.serving.engine_thread import Answers, Ask, EngineThread
 from tilth.serving.openai_forms import WORD, Asked, Refused
 from tilth.serving.reply import Reply
 from tilth.serving.spelling import Spelling
@@ -69,6 +69,11 @@ class TextModel:
         if not all(0 <= one < size for one in ids):
             raise UsageError(f"prompt has token ids that are not: the vocabulary has {size:,}")
         return ids
+
+    async def begin(self, asked: Asked) -> Answers:
+        """Queue what is asked for: its events, without OpenAI's form around them. Errors as for
+        `tokenized` and `EngineThread.open`."""
+        return await self.thread.open(self._asks(asked, await self.tokenized(asked)))
 
     async def complete(self, asked: Asked, sender: Sender, chat: bool) -> None:
         """Answer a completion or a chat."""

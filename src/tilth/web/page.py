@@ -110,13 +110,14 @@ def _templates() -> jinja2.Environment:
     import jinja2
 
     from tilth.evaluation.results import number
+    from tilth.report.wording import clean, figure
 
     made = jinja2.Environment(
         loader=jinja2.PackageLoader("tilth.web", "templates"), autoescape=True,
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False,
     )  # fmt: skip
     made.globals.update(static=static.address, address=address)
-    made.filters.update(number=number, day=day, many=many)
+    made.filters.update(number=number, day=day, many=many, figure=figure, clean=clean)
     return made
 
 

@@ -10,6 +10,7 @@ of its own, so it may wait for the disk. `cli/serve.py` composes pages and API b
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,7 +110,8 @@ def routes(site: Site) -> list[Route]:
 class Endpoint:
     """A route's application: the body is read, a form of another page refused, errors told.
 
-    `source`: the first argument of the handler, what it draws from.
+    `source`: the first argument of the handler, what it draws from. A handler that is a coroutine
+    runs in the loop and must not block it.
     """
 
     def __init__(self, source: Any, handler: Callable[..., Response], method: str) -> None:
@@ -121,7 +123,10 @@ class Endpoint:
         if self._method == "POST" and not is_open(scope["path"]):
             check_own(request)
         try:
-            response = await run_in_threadpool(self._handler, request)
+            if inspect.iscoroutinefunction(self._handler):
+                response = await self._handler(request)
+            else:
+                response = await run_in_threadpool(self._handler, request)
         except TilthError as error:
             raise refusal(error) from None
         await response(scope, receive, send)
