@@ -10,6 +10,10 @@ COMMANDS = {
         "Build corpus, tokenizer, model, index and report from documents.",
     ),
     "search": ("tilth.cli.search", "Search the documents of a run."),
+    "ask": (
+        "tilth.cli.ask",
+        "Ask a run a question: it quotes its documents, or a model answers from them.",
+    ),
     "generate": ("tilth.cli.generate", "Continue a prompt with the model of a run."),
     "serve": (
         "tilth.cli.serve",

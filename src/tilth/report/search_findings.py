@@ -15,18 +15,14 @@ WIDE_INTERVAL = 0.2
 
 def judged(search: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
     """(was it measured, sentence, weak points) of the evaluation's part `search`."""
-    measured = {
-        name: search[name]
-        for name in INPUTS
-        if isinstance(search.get(name), dict) and number(search[name].get("nDCG@10")) is not None
-    }
+    measured = _measured(search)
     missing = [name for name in INPUTS if name not in measured]
     if not measured:
         return False, f"{NOT_MEASURED}: no search was scored.", []
     order = sorted(measured, key=lambda name: -measured[name]["nDCG@10"])
-    best = order[0]
+    first = order[0]
     sentence = "; then ".join(_part(name, measured[name]) for name in order)
-    sentence = f"{advice(search, measured)} Measured: {sentence}"
+    sentence = f"{best(search).capitalize()}. Measured: {sentence}"
     if "fused" in measured and "dense" in measured and "lexical" in measured:
         sentence += f". {fusion_sentence(search)}"
     else:
@@ -39,28 +35,38 @@ def judged(search: Mapping[str, Any]) -> tuple[bool, str, list[str]]:
             if isinstance(search.get("missing"), str):
                 sentence += f" ({search['missing']})"
     weak = []
-    recall = number(measured[best].get("R@10"))
+    recall = number(measured[first].get("R@10"))
     if recall is not None and recall < LOW_RECALL:
         weak.append(f"it finds {share(recall, 1)} of the known documents among its first 10.")
     queries = number(search.get("queries"))
     if queries is not None and queries < FEW_QUERIES:
         weak.append(f"scored on {count(queries, 'query', 'queries')} (fewer than {FEW_QUERIES}).")
-    low, high = interval(measured[best])
+    low, high = interval(measured[first])
     if low is not None and high is not None and high - low > WIDE_INTERVAL:
         weak.append(f"the interval is wide ({low:.2f} to {high:.2f}).")
     return True, sentence + ".", weak
 
 
-def advice(search: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
-    """What to use: the fusion where it beats the best input beyond doubt, else that input."""
+def best(search: Mapping[str, Any]) -> str:
+    """What to use: the fusion where it beats the best input beyond doubt, else that input.
+
+    One of `INPUTS`; empty where none was measured.
+    """
+    measured = _measured(search)
     fusion = search.get("fusion")
-    if isinstance(fusion, dict) and "fused" in measured and fusion.get("verdict") == "yes":
-        return "Fused."
-    single = [name for name in INPUTS if name in measured and name != "fused"]
-    if not single:
-        return "Fused."
-    best = max(single, key=lambda name: measured[name]["nDCG@10"])
-    return f"{best.capitalize()}."
+    beaten = isinstance(fusion, dict) and fusion.get("verdict") == "yes"
+    single = [name for name in measured if name != "fused"]
+    if "fused" in measured and (beaten or not single):
+        return "fused"
+    return max(single, key=lambda name: measured[name]["nDCG@10"], default="")
+
+
+def _measured(search: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: search[name]
+        for name in INPUTS
+        if isinstance(search.get(name), dict) and number(search[name].get("nDCG@10")) is not None
+    }
 
 
 def fusion_sentence(search: Mapping[str, Any]) -> str:

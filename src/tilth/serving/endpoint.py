@@ -20,7 +20,7 @@ import os
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tilth.errors import DataError, UsageError
@@ -87,6 +87,36 @@ class Endpoint(Answering):
 
         yield from self._spread(ask, len(requests))
 
+    def stream(
+        self, prompt: str, sampling: Mapping[str, Any] | None = None
+    ) -> Iterator[str | Answer]:
+        """The letters of one answer as they come; last, the answer. Closing it hangs up.
+
+        Tried again as other requests are, but not once there were letters. A server that answers
+        whole although a stream was asked for gives one piece.
+        """
+        (request,) = self.requests([prompt], sampling or {})
+        arrived: queue.Queue[Any] = queue.Queue()
+        asked = {"model": self.model, "messages": self._messages(prompt), **dict(request.sampling)}
+        reply = Streamed()
+
+        async def ask(client: Any, place: int) -> Answer:
+            async def once() -> Answer:
+                async for chunk in _chunks(client, asked):
+                    if letters := reply.take(chunk):
+                        arrived.put((place, letters))
+                if reply.chunks:
+                    return reply.answer()
+                answer = read_chat(await client.chat.completions.create(**asked))
+                if answer.outcome == "ok":
+                    arrived.put((place, answer.text))
+                return answer
+
+            return await self._persist(once, again=lambda: not reply.text)
+
+        for _, found in self._spread(ask, 1, arrived):
+            yield found
+
     def score(self, texts: Sequence[str]) -> list[list[float]]:
         """Log-probabilities of each text's tokens but the first, by completions with echo.
 
@@ -126,14 +156,18 @@ class Endpoint(Answering):
         )
         return read_echo(found, text, extra)
 
-    async def _persist(self, once: Callable[[], Any]) -> Answer:
-        """One request with its further attempts."""
+    async def _persist(
+        self, once: Callable[[], Any], again: Callable[[], bool] = lambda: True
+    ) -> Answer:
+        """One request with its further attempts, as long as `again` allows them."""
         wait = self.wait
         for number in range(self.retries + 1):
             try:
                 return await attempt(once, self.seconds, self.base_url)
             except Spoilt as error:
                 spoilt = error
+            if not again():
+                return Answer(spoilt.outcome, reason=f"{spoilt.reason}, in the middle")
             if number < self.retries:
                 # Spread, so that requests that failed together do not come back together.
                 pause = max(retry_after(spoilt), wait * (0.5 + random.random() / 2))
@@ -142,9 +176,12 @@ class Endpoint(Answering):
         tries = f", {self.retries + 1} attempts" if self.retries else ""
         return Answer(spoilt.outcome, reason=f"{spoilt.reason}{tries}")
 
-    def _spread(self, ask: Callable[[Any, int], Any], count: int) -> Iterator[tuple[int, Answer]]:
-        """Answers from an event loop in a thread of its own, as they come."""
-        arrived: queue.Queue[Any] = queue.Queue()
+    def _spread(
+        self, ask: Callable[[Any, int], Any], count: int, arrived: queue.Queue[Any] | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Answers from an event loop in a thread of its own, as they come; and what else is put
+        into `arrived`."""
+        arrived = queue.Queue() if arrived is None else arrived
         stop = threading.Event()
         places = iter(range(count))
 
@@ -197,6 +234,23 @@ class Endpoint(Answering):
         )  # fmt: skip
 
 
+async def _chunks(client: Any, asked: Mapping[str, Any]) -> AsyncIterator[Any]:
+    """The chunks of a stream. Raises Spoilt for what the client does not turn into its own errors:
+    a line that breaks, and a failure that the server tells within the stream."""
+    import httpx
+    import openai
+
+    try:
+        async for chunk in await client.chat.completions.create(stream=True, **asked):
+            yield chunk
+    except httpx.HTTPError as error:
+        raise Spoilt("failed", f"no connection: {type(error).__name__}: {error}"[:300]) from None
+    except openai.APIError as error:
+        if type(error) is not openai.APIError:
+            raise
+        raise Spoilt("failed", " ".join(str(error.message).split())[:200]) from None
+
+
 async def _cancel_when(stop: threading.Event, jobs: Sequence[asyncio.Future[None]]) -> None:
     """Cancel the jobs once nobody waits for them any more."""
     while not stop.is_set():
@@ -211,12 +265,45 @@ def read_chat(found: Any) -> Answer:
         choice = found.choices[0]
         message = choice.message
         refusal = getattr(message, "refusal", None)
-        if refusal or choice.finish_reason == "content_filter":
-            return Answer("refused", message.content or "", refusal or "content filter")
-        answer = checked(message.content)
+        return _answer(message.content, refusal, choice.finish_reason)
     except (AttributeError, IndexError, TypeError):
         return Answer("malformed", reason="not an answer of the chat API")
-    if answer.outcome == "ok" and choice.finish_reason == "length":
+
+
+class Streamed:
+    """An answer that comes in chunks. `text`: its letters so far."""
+
+    def __init__(self) -> None:
+        self.text, self.chunks = "", 0
+        self._refusal = ""
+        self._finish: str | None = None
+
+    def take(self, chunk: Any) -> str:
+        """The letters of a chunk; chunks without a choice (usage) and of other forms have none."""
+        choice = next(iter(getattr(chunk, "choices", None) or ()), None)
+        delta = getattr(choice, "delta", None)
+        if delta is None:
+            return ""
+        self.chunks += 1
+        letters = getattr(delta, "content", None)
+        letters = letters if isinstance(letters, str) else ""
+        self.text += letters
+        self._refusal += getattr(delta, "refusal", None) or ""
+        self._finish = getattr(choice, "finish_reason", None) or self._finish
+        return letters
+
+    def answer(self) -> Answer:
+        """The whole answer. One without its end was cut by the server or the line."""
+        if self._finish is None:
+            return Answer("failed", reason="the stream ended before the answer did")
+        return _answer(self.text, self._refusal, self._finish)
+
+
+def _answer(text: Any, refusal: str | None, finish: str | None) -> Answer:
+    if refusal or finish == "content_filter":
+        return Answer("refused", text or "", refusal or "content filter")
+    answer = checked(text)
+    if answer.outcome == "ok" and finish == "length":
         return Answer("ok", answer.text, "cut at max_tokens")
     return answer
 

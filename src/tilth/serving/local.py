@@ -11,6 +11,7 @@ seed counts (0 where none is given), and other requests do not. A folder with a 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,21 @@ class Local(Answering):
         if system and self.chat is None:
             raise UsageError("a model that continues texts takes no system message", hint="chat")
         self.system = system
+        self._turn = threading.Lock()
+
+    @property
+    def context(self) -> int:
+        """How many tokens a prompt and its answer may have together."""
+        return self.engine.context
+
+    @property
+    def special(self) -> Sequence[str]:
+        """Letters that a conversation may not hold, since they are tokens of the model's own."""
+        return () if self.chat is None else self.chat.special
+
+    def count(self, prompt: str) -> int:
+        """How many tokens a prompt takes as it is sent. Raises DataError for what is no text."""
+        return len(self._ids(prompt))
 
     def render(self, prompt: str) -> str:
         return prompt if self.chat is None else json.dumps(self._messages(prompt))
@@ -97,6 +113,39 @@ class Local(Answering):
             # Whoever stops listening leaves nothing behind.
             if any([self.engine.cancel(number) for number in begun]):
                 self.engine.step()
+
+    def stream(
+        self, prompt: str, sampling: Mapping[str, Any] | None = None
+    ) -> Iterator[str | Answer]:
+        """The letters of one answer as they are settled, none at some steps; last, the answer.
+
+        One at a time: another thread waits. Closing the iterator stops the model.
+        """
+        from tilth.serving.live import Completion
+
+        (request,) = self.requests([prompt], sampling or {})
+        tokens, settings = self._settings(request)
+        completion = Completion()
+        with self._turn:
+            try:
+                number = self.engine.submit(self._ids(prompt), tokens, settings)
+            except UsageError:
+                raise
+            except TilthError as error:
+                yield Answer("failed", reason=str(error))
+                return
+            try:
+                while not completion.reason:
+                    text = ""
+                    for event in self.engine.step():
+                        if event.request == number:
+                            completion.add(event)
+                            text += event.text
+                    yield text
+            finally:
+                if self.engine.cancel(number):
+                    self.engine.step()
+        yield _answer(completion)
 
     def _ids(self, prompt: str) -> list[int]:
         if self.chat is None:

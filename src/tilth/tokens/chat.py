@@ -66,7 +66,8 @@ class Chat:
         self.end = bpe.end_id(tokenizer)
         self._names = dict(names or {})
         added = json.loads(tokenizer.to_str())["added_tokens"]
-        self._special = [token["content"] for token in added if token["special"]]
+        # The letters of these tokens are in no content.
+        self.special = [token["content"] for token in added if token["special"]]
         self._template = None if template is None else _compiled(template)
 
     @classmethod
@@ -152,7 +153,7 @@ class Chat:
             raise DataError(f"a message has a content and a role of {', '.join(ROLES)}",
                             where=where)  # fmt: skip
         if self._template is not None:
-            for token in self._special:
+            for token in self.special:
                 if token in content:
                     raise DataError(f"a content may not hold the special token {token}",
                                     where=where)  # fmt: skip
