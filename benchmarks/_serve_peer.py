@@ -17,12 +17,12 @@ from _peer import environment
 CHILD = Path(__file__).with_name("_serve_child.py")
 # The exporter of OpenVINO wants a `transformers` of its own, older one: hence environments.
 PACKAGES = {
-    "ctranslate2": ["ctranslate2==4.8.5", "transformers", "torch"],
-    "openvino": ["openvino-genai==2026.4.1", "optimum-intel[openvino]", "torch"],
+    "ctranslate2": ["ctranslate2==4.8.5", "transformers", "torch==2.13.0"],
+    "openvino": ["openvino-genai==2026.4.1", "optimum-intel[openvino]", "torch==2.13.0"],
 }
 MODULES = {
     "ctranslate2": "ctranslate2, transformers, torch",
-    "openvino": "openvino_genai, optimum.intel",
+    "openvino": "openvino_genai, optimum.exporters.openvino.convert",
 }
 # name of the row -> (peer, type of the weights, name of the converted folder)
 ROWS = {
@@ -35,7 +35,13 @@ ROWS = {
 def _python(peer: str, folder: Path) -> tuple[Path | None, str]:
     """The interpreter of a peer's environment, or why there is none."""
     try:
-        python, reason = environment(folder / f"tilth-{peer}", PACKAGES[peer], MODULES[peer])
+        place = folder / f"tilth-{peer}"
+        python, reason = environment(place, PACKAGES[peer], MODULES[peer])
+        if reason and peer == "openvino" and not place.is_file():
+            # What the exporter brings along does not fit a torch without CUDA.
+            remove = [python, "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"]
+            subprocess.run(remove, check=False)
+            python, reason = environment(place, PACKAGES[peer], MODULES[peer])
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"no environment: {error}"
     return (None, f"cannot be installed: {reason[:120]}") if reason else (python, "")

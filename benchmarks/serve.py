@@ -254,6 +254,11 @@ def main() -> None:
 
             bpe.save(tokenizer, Path(place) / "tokens")
             save_model(theirs, Path(place) / "model", Path(place) / "tokens")
+            # The class that AutoTokenizer takes for Qwen2 adds these two where they are not named,
+            # one token more than the model has.
+            stated = Path(place) / "model" / "tokenizer_config.json"
+            named = {"unk_token": "<|end|>", "pad_token": "<|end|>"}
+            stated.write_text(json.dumps(json.loads(stated.read_text()) | named))
             peers = {row: Peer(row, Path(place) / "model", given.peers) for row in ROWS}
             figures["versions"] |= {row: peer.version or peer.reason
                                     for row, peer in peers.items()}  # fmt: skip

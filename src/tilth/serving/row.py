@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tilth.errors import UsageError
+from tilth.errors import LimitError, UsageError
 from tilth.serving.attention import Part
 from tilth.serving.cache import Chain, KVCache
 
@@ -74,13 +74,9 @@ def lay_out(
 
     if len({id(segment.chain) for segment in segments}) < len(segments):
         raise UsageError("a sequence has one segment in a row, not several")
-    for segment in segments:
-        if not len(segment.ids):
-            raise UsageError("a segment without tokens")
-        if segment.at is None:
-            cache.reserve(segment.chain, len(segment.ids))
-        else:
-            cache.open(segment.chain, segment.at)
+    if not all(len(segment.ids) for segment in segments):
+        raise UsageError("a segment without tokens")
+    _reserve(cache, segments)
     starts, at = [], 0
     for segment in segments:
         starts.append(at)
@@ -132,6 +128,20 @@ def lay_out(
     if compiled:
         row.last = _last([segments[i].chain for i in ordered if single[i]])
     return row
+
+
+def _reserve(cache: KVCache, segments: Sequence[Segment]) -> None:
+    """Room for all, or for none: then the blocks that were taken go back."""
+    for number, segment in enumerate(segments):
+        try:
+            if segment.at is None:
+                cache.reserve(segment.chain, len(segment.ids))
+            else:
+                cache.open(segment.chain, segment.at)
+        except LimitError:
+            for done in segments[:number]:
+                cache.truncate(done.chain, done.chain.length)
+            raise
 
 
 def _last(chains: Sequence[Chain]) -> Last:
