@@ -53,17 +53,27 @@ MIGRATIONS = (
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Make the tables, or bring older ones up to date. The library's own version is not touched."""
+    if _version(connection) == len(MIGRATIONS):
+        return
     with writing(connection):
-        connection.execute("CREATE TABLE IF NOT EXISTS digest_version (version INTEGER NOT NULL)")
-        row = connection.execute("SELECT version FROM digest_version").fetchone()
-        done = row[0] if row else 0
-        if row is None:
+        done = _version(connection)
+        if done < 0:
+            connection.execute("CREATE TABLE digest_version (version INTEGER NOT NULL)")
             connection.execute("INSERT INTO digest_version VALUES (0)")
-        for script in MIGRATIONS[done:]:
+        for script in MIGRATIONS[max(done, 0) :]:
             for statement in script.split(";\n"):
                 if statement.strip():
                     connection.execute(statement)
-        connection.execute("UPDATE digest_version SET version = ?", (len(MIGRATIONS),))
+        if done < len(MIGRATIONS):
+            connection.execute("UPDATE digest_version SET version = ?", (len(MIGRATIONS),))
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """-1 where there are no tables yet."""
+    there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'digest_version'"
+    if connection.execute(there).fetchone() is None:
+        return -1
+    return int(connection.execute("SELECT version FROM digest_version").fetchone()[0])
 
 
 @contextlib.contextmanager
