@@ -1,0 +1,94 @@
+"""`tilth serve` as a process: what it loads, what it prints, what it refuses, how it ends."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+from web_site import ask
+
+HEAVY = "torch transformers pyarrow duckdb".split()
+PROGRAM = (
+    "import sys; from tilth.cli.main import run; code = run(sys.argv[1:]);"
+    f"print(code, [name for name in {HEAVY} if name in sys.modules])"
+)
+
+
+def started(words, folder, **environment):
+    """A process of `tilth serve`, its address and the token of its pages."""
+    environment = {**os.environ, "TILTH_LIBRARY": str(folder / "papers.sqlite"), **environment}
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "serve", "--port", "0", *words], stdout=subprocess.PIPE,
+        text=True, env={**environment, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    line = process.stdout.readline()
+    found = re.search(r"http://(127\.0\.0\.1):(\d+)/(\?token=\S+)?", line)
+    assert found, line
+    return process, (found[1], int(found[2])), found[3] or ""
+
+
+def ended(process):
+    """What it says at its end, after SIGTERM."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        said = process.stdout.read()
+        assert process.wait(60) == 0
+        return said.strip()
+    finally:
+        process.kill()
+        process.stdout.close()
+
+
+def test_papers_are_served_without_torch(tmp_path):
+    process, address, token = started(["--set", f"results={tmp_path}"], tmp_path)
+    try:
+        assert ask(address, "/papers")[0] == 200
+        status, _, headers = ask(address, f"/{token}")
+        assert status == 303
+        cookie = headers["set-cookie"].partition(";")[0]
+        for path in ("/papers?q=project+gutenberg&how=words", "/papers/spgc", "/board",
+                     "/papers?order=trending"):  # fmt: skip
+            assert ask(address, path, cookie=cookie)[0] == 200, path
+        assert ask(address, "/papers/pie/vote", {}, cookie=cookie)[0] == 303
+        assert json.loads(ask(address, "/v1/models")[1])["data"] == []
+        assert ask(address, "/search")[0] == 404
+        status, _, _ = ask(address, "/papers/spgc/smoke", {}, cookie=cookie)
+        assert status == 303
+        # It ends while something runs and is watched.
+        assert "running" in ask(address, "/smoke/1", cookie=cookie)[1]
+    finally:
+        said = ended(process)
+    assert said == "0 []"
+
+
+def test_a_key_takes_the_place_of_the_token(tmp_path):
+    (tmp_path / "short").write_text("too-short")
+    from tilth.cli.main import run
+
+    assert run(["serve", "--key-file", str(tmp_path / "short")]) == 2
+    process, address, token = started([], tmp_path, TILTH_SERVE_KEY="a-key-of-16-letters-or-more")
+    try:
+        assert token == ""
+        assert ask(address, "/papers")[0] == 401
+        assert ask(address, "/papers", authorization="Bearer a-key-of-16-letters-or-more")[0] == 200
+    finally:
+        assert ended(process).startswith("0 ")
+
+
+def test_words_that_do_not_go_together(tmp_path, capsys, monkeypatch):
+    from tilth.cli.main import run
+
+    monkeypatch.setenv("TILTH_LIBRARY", str(tmp_path / "papers.sqlite"))
+    monkeypatch.delenv("TILTH_SMTP", raising=False)
+    for words, says in (
+        (["--llm", "http://127.0.0.1:1/v1"], "questions about a run"),
+        (["--public-url", "https://papers.example.org"], "mail server"),
+        (["--set", "result=x"], "did you mean 'results'"),
+    ):
+        assert run(["serve", "--port", "0", *words]) == 2
+        assert says in capsys.readouterr().err
+    (tmp_path / "other.sqlite").write_bytes(b"no library at all" * 100)
+    assert run(["serve", "--port", "0", "--set", f"library={tmp_path / 'other.sqlite'}"]) == 1
+    assert "other.sqlite" in capsys.readouterr().err
