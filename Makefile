@@ -1,6 +1,6 @@
 # install  set up .venv      demo  set up, then build from this Python installation and search it
 # check    lint and types    test  set up, then run all tests
-# bench    beside peers      soak  every write of a whole build, 1,000 kills (hours)
+# bench    beside peers      soak  kills at every write, random requests (hours)
 PYTHON ?= python3
 RUN ?= demo-run
 BIN = .venv/bin
@@ -33,7 +33,7 @@ bench: install
 	for script in benchmarks/[!_]*.py; do $(BIN)/python $$script || exit 1; done
 
 soak: install
-	$(BIN)/python -m pytest -m soak tests/kill
+	$(BIN)/python -m pytest -m soak tests/kill tests/serving tests/web
 
 clean:
 	rm -rf .venv $(RUN) build dist src/*.egg-info
