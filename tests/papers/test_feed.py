@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilth.errors import UsageError
@@ -25,14 +25,21 @@ def plain(found, now):
     return sum(trending.WEIGHTS[kind] * 2 ** (-age / half) for kind, age in ages)
 
 
-@given(st.lists(events, max_size=20), st.integers(0, 60))
+@settings(max_examples=50)
+@given(st.lists(events, max_size=8), st.integers(0, 60))
 def test_the_score_is_the_formula(found, weeks):
     now = max((at for _, at in found), default=NOW) + timedelta(weeks=weeks)
     made = trending.score(trending.heat(found), now)
     assert math.isclose(made, plain(found, now), rel_tol=1e-9, abs_tol=1e-300)
 
 
-@given(st.lists(events, min_size=1), st.lists(events, min_size=1), moments, moments)
+@settings(max_examples=50)
+@given(
+    st.lists(events, min_size=1, max_size=8),
+    st.lists(events, min_size=1, max_size=8),
+    moments,
+    moments,
+)
 def test_waiting_changes_no_order(first, second, now, later):
     heats = trending.heat(first), trending.heat(second)
     scores = [[trending.score(heat, moment) for heat in heats] for moment in (now, later)]
@@ -41,23 +48,27 @@ def test_waiting_changes_no_order(first, second, now, later):
         assert all((one > other) == (heats[0] > heats[1]) for one, other in scores)
 
 
-@given(st.lists(events), events)
+@settings(max_examples=50)
+@given(st.lists(events, max_size=8), events)
 def test_an_event_more_never_cools(found, more):
     assert trending.heat([*found, more]) >= trending.heat(found)
 
 
-@given(st.lists(events, min_size=1), st.lists(events, min_size=1))
+@settings(max_examples=50)
+@given(st.lists(events, min_size=1, max_size=8), st.lists(events, min_size=1, max_size=8))
 def test_heats_join(first, second):
     joined = trending.joined(trending.heat(first), trending.heat(second))
     assert math.isclose(joined, trending.heat([*first, *second]), rel_tol=1e-9, abs_tol=1e-9)
     assert trending.joined(None, joined) == joined == trending.joined(joined, None)
 
 
-@given(st.lists(events).flatmap(st.permutations))
+@settings(max_examples=50)
+@given(st.lists(events, max_size=8).flatmap(st.permutations))
 def test_the_order_of_events_counts_for_nothing(found):
     assert trending.heat(found) == trending.heat(sorted(found))
 
 
+@settings(max_examples=50)
 @given(events)
 def test_an_event_is_half_after_a_half_life(event):
     heat, at = trending.heat([event]), event[1]
