@@ -107,10 +107,41 @@ class Handler(BaseHTTPRequestHandler):
                 reason = deed
             elif deed.startswith("say "):
                 text = deed[4:]
+            if body.get("stream") and deed != "whole":
+                self.stream(deed, text, reason, refusal)
+                return
             message = {"role": "assistant", "content": text, "refusal": refusal}
             choice = {"index": 0, "finish_reason": reason, "message": message}
             self.reply(200, {"id": "1", "object": "chat.completion", "created": 1,
                              "model": body["model"], "choices": [choice]})  # fmt: skip
+
+    def stream(self, deed, text, reason, refusal):
+        """The answer word by word; `break` hangs up in the middle, `error` fails there."""
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.send_header("connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        words = re.findall(r"\s*\S+|\s+", text or "")
+        if deed in ("break", "error"):
+            words = words[:2]
+        for word in words:
+            self.event({"delta": {"content": word}})
+            if deed == "wait":
+                self.server.released.wait(20)
+        if deed == "break":
+            return
+        if deed == "error":
+            self.wfile.write(b'data: {"error": {"message": "out of memory"}}\n\n')
+            return
+        self.event({"delta": {"refusal": refusal} if refusal else {}, "finish_reason": reason})
+        self.wfile.write(b'data: {"choices": [], "usage": null}\n\ndata: [DONE]\n\n')
+
+    def event(self, choice):
+        value = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "made",
+                 "choices": [{"index": 0, "finish_reason": None, **choice}]}  # fmt: skip
+        self.wfile.write(b"data: " + json.dumps(value).encode() + b"\n\n")
+        self.wfile.flush()
 
     def echo(self, body):
         kind, text, extra = self.server.echo, body["prompt"], body["max_tokens"]

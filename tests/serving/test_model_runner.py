@@ -137,3 +137,7 @@ def test_mistakes_are_errors_and_change_nothing():
     with pytest.raises(LimitError, match="blocks"):
         runner.forward(cache, [Segment(chain, [1] * 9)])
     assert chain.length == 0 and cache.table.free == 2
+    # Room for the first and not for the second: neither has taken any.
+    with pytest.raises(LimitError, match="blocks"):
+        runner.forward(cache, [Segment(chain, [1] * 5), Segment(cache.chain(), [1])])
+    assert chain.length == 0 and cache.table.free == 2 and not chain.blocks

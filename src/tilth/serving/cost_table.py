@@ -196,7 +196,8 @@ def _rows(longest: int, context: int, batch: int) -> list[Work]:
 def _fits(engine: Engine, row: Work) -> bool:
     blocks = sum(engine.cache.blocks_for(sum(one) + 1) for one in row)
     deepest = max(sum(one) for one in row)
-    return blocks <= engine.cache.table.free and deepest < engine.context
+    room = blocks <= engine.cache.table.free and len(row) <= engine.sequences
+    return room and deepest < engine.context
 
 
 def _once(engine: Engine, row: Work, clock: Callable[[], float]) -> float:
