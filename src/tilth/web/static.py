@@ -19,6 +19,8 @@ SCRIPT, STYLE = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 FILES = {
     "site.css": STYLE,
     "papers.js": SCRIPT,
+    "run.css": STYLE,
+    "run.js": SCRIPT,
     "mark.svg": "image/svg+xml",
 }
 

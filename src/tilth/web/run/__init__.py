@@ -1,0 +1,45 @@
+"""The pages of a run: search, a document, ask, the corpus, its report, its model.
+
+    pages = RunPages(Run("my-run"), text=text_model, asker=asker)
+    application([*site.routes(Site(library, run=pages)), *run.routes(pages)])
+
+Handlers read the run and never write to it. Every page works by links and forms alone; `run.js`
+makes some of them quicker. What costs is limited for each visitor and for all; see `RunPages`.
+"""
+
+from __future__ import annotations
+
+from starlette.routing import Route
+
+from tilth import lookup
+from tilth.web.run.pages import RunPages
+from tilth.web.site import Endpoint
+
+__all__ = ["ROUTES", "RunPages", "routes"]
+
+# Method, path, handler. All want the key where there is one.
+ROUTES = (
+    ("GET", "/search", "tilth.web.run.search:search"),
+    ("GET", "/document/{id}", "tilth.web.run.document:document"),
+    ("GET", "/ask", "tilth.web.run.ask:ask"),
+    ("POST", "/ask/stream", "tilth.web.run.ask:stream"),
+    ("GET", "/corpus", "tilth.web.run.corpus:overview"),
+    ("GET", "/corpus/documents", "tilth.web.run.documents:documents"),
+    ("GET", "/corpus/signals", "tilth.web.run.corpus:signals"),
+    ("GET", "/corpus/threshold", "tilth.web.run.threshold:threshold"),
+    ("GET", "/report", "tilth.web.run.report:report"),
+    ("GET", "/report/whole", "tilth.web.run.report:whole"),
+    ("GET", "/model", "tilth.web.run.model:model"),
+    ("POST", "/model", "tilth.web.run.model:generate"),
+    ("POST", "/model/stream", "tilth.web.run.model:stream"),
+)
+
+
+def routes(pages: RunPages) -> list[Route]:
+    """The routes of the pages of a run, from the literal table."""
+    table = {f"{method} {path}": handler for method, path, handler in ROUTES}
+    return [
+        Route(path, Endpoint(pages, lookup.load("page", table, f"{method} {path}"), method),
+              methods=[method])
+        for method, path, _ in ROUTES
+    ]  # fmt: skip
