@@ -4,25 +4,10 @@ what is in doubt, which is listed."""
 import email
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-
-import pytest
-
-
-@pytest.fixture
-def folder(tmp_path):
-    # Killing a process loses nothing that the system already has, so memory will do for a disk.
-    if not os.access("/dev/shm", os.W_OK):
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(dir="/dev/shm"))
-    yield made
-    shutil.rmtree(made)
 
 
 def test_a_sender_that_is_killed_at_each_step(postbox, run_server, folder):

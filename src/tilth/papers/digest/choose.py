@@ -86,10 +86,10 @@ def said(measured: Measured | None) -> str:
     primary = measured.primary
     if primary is not None and primary.difference is not None:
         found += f" {primary.metric}, {primary.method} against {primary.baseline}:"
-        found += f" {number(primary.difference)}"
+        found += f" difference {number(primary.difference)}"
         if primary.ci_low is not None and primary.ci_high is not None:
             found += f" ({number(primary.ci_low)} to {number(primary.ci_high)})"
-        found += ", better where positive; "
+        found += ", positive is better; "
         own = primary.paper
         found += "paper's figure not quoted." if own is None else f"the paper's: {number(own)}."
     return clean_line(found + (" The code has changed since." if measured.stale else ""))

@@ -75,7 +75,7 @@ def digest(
     what trends."""
     count = f"{len(new) + more:,} new paper{'s' if len(new) + more != 1 else ''}"
     values = {
-        "lead": f"{count} up to {period}",
+        "lead": f"{count}, up to the end of {period}",
         "new": new,
         "more": more,
         "trending": trending,
