@@ -92,3 +92,16 @@ def test_words_that_do_not_go_together(tmp_path, capsys, monkeypatch):
     (tmp_path / "other.sqlite").write_bytes(b"no library at all" * 100)
     assert run(["serve", "--port", "0", "--set", f"library={tmp_path / 'other.sqlite'}"]) == 1
     assert "other.sqlite" in capsys.readouterr().err
+
+
+def test_small_answers_leave_at_once():
+    """asyncio turns Nagle's delay off for sockets that say that they are TCP's."""
+    import socket
+
+    from tilth.cli.serve import _listen
+
+    listener = _listen("127.0.0.1", 0)
+    try:
+        assert listener.proto == socket.IPPROTO_TCP
+    finally:
+        listener.close()

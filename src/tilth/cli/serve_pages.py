@@ -23,6 +23,7 @@ def open_site(
     from tilth.errors import UsageError
     from tilth.papers.builtin import open_library
     from tilth.papers.digest.tokens import secret
+    from tilth.web import page
     from tilth.web.known import Known
     from tilth.web.site import Site
 
@@ -41,6 +42,7 @@ def open_site(
         site.run = run_pages(folder, service, llm, llm_model, llm_key)
     elif llm:
         raise UsageError("--llm answers questions about a run", hint="tilth serve RUN --llm ...")
+    page.warm()
     return site
 
 

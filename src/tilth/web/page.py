@@ -100,6 +100,12 @@ def address(path: str, **query: Any) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
+def warm() -> None:
+    """Compile all templates, so that the first page is as quick as the next."""
+    for name in _templates().list_templates():
+        _templates().get_template(name)
+
+
 @functools.cache
 def _bare_style() -> str:
     return files("tilth.web").joinpath("static", "bare.css").read_text("utf-8")
