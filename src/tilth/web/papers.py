@@ -63,9 +63,10 @@ def feed(site: Site, request: Request) -> Response:
     return page.render(
         "papers/feed.html", here="papers", run=site.run, choice=choice, total=total, number=number,
         pages=pages, rows=_rows(site, request, papers, facts), families=site.library.families(),
-        verdicts=verdicts(site.library, facts.measured), orders=ORDERS, ways=WAYS, built=len(facts.cards),
-        judged=len(facts.results), every=site.library.count(), back=_here(request),
-        grouped=not query and choice["order"] != "trending", mails=site.post is not None,
+        verdicts=verdicts(site.library, facts.measured), orders=ORDERS, ways=WAYS,
+        built=len(facts.cards), judged=len(facts.results), every=site.library.count(),
+        back=_here(request), grouped=not query and choice["order"] != "trending",
+        mails=site.post is not None,
     )  # fmt: skip
 
 

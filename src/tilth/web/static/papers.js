@@ -49,12 +49,18 @@ if (smoke && smoke.dataset.state === "running") {
   const bar = document.getElementById("progress");
   const shown = log.textContent ? log.textContent.trimEnd().split("\n").length : 0;
   let place = 0;
+  const began = Date.now();
+  const clock = document.getElementById("clock");
+  setInterval(() => {
+    clock.textContent = Math.round((Date.now() - began) / 1000) + " s";
+  }, 1000);
   const events = new EventSource(smoke.dataset.events);
   events.addEventListener("line", (event) => {
     place = Number(event.lastEventId);
     const line = JSON.parse(event.data);
     const part = /(\d[\d,]*)\/(\d[\d,]*)$/.exec(line);
-    if (part) {
+    // Without a first step done the bar only says that something goes on.
+    if (part && part[1] !== "0") {
       bar.max = Number(part[2].replaceAll(",", ""));
       bar.value = Number(part[1].replaceAll(",", ""));
     }
