@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -169,7 +170,7 @@ class Digest:
         root = self.public_url or "http://tilth.invalid"
         envelope = Envelope(
             sender=sender[1], sender_name=sender[0], message=entry.message,
-            host=urlsplit(root).hostname or "", home=f"{root}/papers",
+            host=(urlsplit(root).hostname or "").replace(":", "-"), home=f"{root}/papers",
             links={purpose: f"{root}/mail/{purpose}/{token}" for purpose, token in signed.items()},
         )  # fmt: skip
         now = datetime.fromtimestamp(self._now(), UTC)
@@ -196,17 +197,17 @@ class Digest:
                 lambda entry: self.compose(entry, sender, measured), self._clock,
             )  # fmt: skip
 
-    def poster(
-        self, server: MailServer, measured: Mapping[str, Measured]
-    ) -> Callable[[], None]:  # fmt: skip
+    def poster(self, server: MailServer, measured: Mapping[str, Measured]) -> Callable[[], None]:
         """What a server calls after a subscription was asked for, so that its confirmation leaves
         at once. It waits for the mail server, so call it in a thread; it raises nothing: what could
         not be sent waits for the next run."""
+        alone = threading.Lock()
 
         def post() -> None:
             try:
-                # Another process, or another thread of this one, is sending: it takes this, too.
-                with contextlib.suppress(LockedError):
+                # Threads of this process wait for each other; another process that is sending takes
+                # this one too, or the next run does.
+                with alone, contextlib.suppress(LockedError):
                     self.deliver(server, measured)
             except TilthError as error:
                 log.warning("mail waits: %s", error)
