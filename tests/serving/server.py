@@ -23,6 +23,8 @@ class Server(ThreadingHTTPServer):
         self.bodies, self.keys = [], []
         self.now = self.most = 0
         self.gate = None
+        # What is done whatever the prompt says.
+        self.deed = ""
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def handle_error(self, request, client_address):
@@ -68,7 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.asked[prompt] += 1
         if self.server.gate is not None:
             self.server.gate.wait(10)
-        deeds = re.findall(r"\[([^]]*)\]", prompt) or ["ok"]
+        deeds = [self.server.deed] if self.server.deed else re.findall(r"\[([^]]*)\]", prompt)
+        deeds = deeds or ["ok"]
         deed = deeds[min(number, len(deeds) - 1)]
         text, reason, refusal = f"you said {prompt}, time {number + 1}", "stop", None
         if deed.isdigit():

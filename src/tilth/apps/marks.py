@@ -146,15 +146,14 @@ def cited_sentences(text: str, found: list[tuple[int, int]]) -> list[tuple[str, 
     plain, at = "", 0
     places: list[tuple[int, int]] = []
     for place, number in found:
-        before = (plain + text[at:place]).rstrip(" ")
-        if not before or before.endswith("\n"):
-            # At the beginning of a line it belongs to what follows.
-            plain += text[at:place]
-            places.append((len(plain) + 1, number))
-        else:
-            plain = before
-            places.append((len(plain.rstrip()), number))
+        plain = (plain + text[at:place]).rstrip(" ")
         at = place + len(f"[{number}]")
+        if not plain or plain.endswith("\n"):
+            # At the beginning of a line it belongs to what follows.
+            places.append((len(plain) + 1, number))
+            at += len(text[at:]) - len(text[at:].lstrip(" "))
+        else:
+            places.append((len(plain), number))
     plain += text[at:]
     sentences: list[tuple[str, tuple[int, ...]]] = []
     for start, stop in sentence_spans(plain):

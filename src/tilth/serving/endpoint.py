@@ -102,11 +102,15 @@ class Endpoint(Answering):
 
         async def ask(client: Any, place: int) -> Answer:
             async def once() -> Answer:
+                nonlocal reply
+                reply = Streamed()
                 async for chunk in _chunks(client, asked):
                     if letters := reply.take(chunk):
                         arrived.put((place, letters))
+                if reply.finish:
+                    return _answer(reply.text, reply.refusal, reply.finish)
                 if reply.chunks:
-                    return reply.answer()
+                    raise Spoilt("failed", "the stream ended before the answer did")
                 answer = read_chat(await client.chat.completions.create(**asked))
                 if answer.outcome == "ok":
                     arrived.put((place, answer.text))
@@ -237,18 +241,20 @@ class Endpoint(Answering):
 async def _chunks(client: Any, asked: Mapping[str, Any]) -> AsyncIterator[Any]:
     """The chunks of a stream. Raises Spoilt for what the client does not turn into its own errors:
     a line that breaks, and a failure that the server tells within the stream."""
-    import httpx
     import openai
 
     try:
         async for chunk in await client.chat.completions.create(stream=True, **asked):
             yield chunk
-    except httpx.HTTPError as error:
-        raise Spoilt("failed", f"no connection: {type(error).__name__}: {error}"[:300]) from None
     except openai.APIError as error:
         if type(error) is not openai.APIError:
             raise
         raise Spoilt("failed", " ".join(str(error.message).split())[:200]) from None
+    except (openai.OpenAIError, TimeoutError, ValueError):
+        raise
+    except Exception as error:
+        # Of the library that carries the requests; which one that is depends on the client.
+        raise Spoilt("failed", f"no connection: {type(error).__name__}: {error}"[:300]) from None
 
 
 async def _cancel_when(stop: threading.Event, jobs: Sequence[asyncio.Future[None]]) -> None:
@@ -271,12 +277,12 @@ def read_chat(found: Any) -> Answer:
 
 
 class Streamed:
-    """An answer that comes in chunks. `text`: its letters so far."""
+    """An answer that comes in chunks. `text`: its letters so far; `finish`: why it ended, empty
+    before that."""
 
     def __init__(self) -> None:
-        self.text, self.chunks = "", 0
-        self._refusal = ""
-        self._finish: str | None = None
+        self.text = self.refusal = self.finish = ""
+        self.chunks = 0
 
     def take(self, chunk: Any) -> str:
         """The letters of a chunk; chunks without a choice (usage) and of other forms have none."""
@@ -288,15 +294,9 @@ class Streamed:
         letters = getattr(delta, "content", None)
         letters = letters if isinstance(letters, str) else ""
         self.text += letters
-        self._refusal += getattr(delta, "refusal", None) or ""
-        self._finish = getattr(choice, "finish_reason", None) or self._finish
+        self.refusal += getattr(delta, "refusal", None) or ""
+        self.finish = getattr(choice, "finish_reason", None) or self.finish
         return letters
-
-    def answer(self) -> Answer:
-        """The whole answer. One without its end was cut by the server or the line."""
-        if self._finish is None:
-            return Answer("failed", reason="the stream ended before the answer did")
-        return _answer(self.text, self._refusal, self._finish)
 
 
 def _answer(text: Any, refusal: str | None, finish: str | None) -> Answer:
