@@ -88,6 +88,8 @@ def test_without_the_cookie_one_may_read_and_start_nothing(server):
         status, text, headers = ask(server, f"/papers?token={token}")
         assert status == 403 and "set-cookie" not in headers and "token" in text
     assert ask(server, "/papers/spgc")[0] == 200
+    assert ask(server, "/papers?xtoken=1&q=token")[0] == 200  # Other fields are none.
+    assert ask(server, f"{path}?token={TOKEN}", {})[0] == 403  # A form is not let in by it.
 
 
 def test_a_cookie_of_another_server_opens_nothing(site, server):

@@ -63,6 +63,20 @@ def test_papers_are_served_without_torch(tmp_path):
     assert said == "0 []"
 
 
+def test_a_run_has_its_pages(built, tmp_path):
+    process, address, _ = started([str(built.folder)], tmp_path)
+    try:
+        status, _, headers = ask(address, "/")
+        assert status == 303 and headers["location"] == "/search"
+        for path in ("/search?q=court", "/ask", "/corpus", "/report", "/model", "/papers"):
+            status, text, _ = ask(address, path)
+            assert status == 200, path
+            for title in ("Papers", "Board", "Search", "Ask", "Corpus", "Report", "Model"):
+                assert f">{title}</a>" in text, path
+    finally:
+        assert ended(process).startswith("0 ")
+
+
 def test_a_key_takes_the_place_of_the_token(tmp_path):
     (tmp_path / "short").write_text("too-short")
     from tilth.cli.main import run

@@ -61,6 +61,7 @@ def page_routes(site: Site) -> list[Route]:
 def run_pages(folder: str, service: Service, llm: str, llm_model: str, llm_key: str) -> Any:
     """What the pages of a run are drawn from; None, with a word, where it has no corpus to show."""
     import sys
+    from urllib.parse import urlsplit
 
     if not (Path(folder) / "corpus").is_dir():
         sys.stderr.write(f"{folder} has no corpus to show: its pages are left out\n")
@@ -70,5 +71,6 @@ def run_pages(folder: str, service: Service, llm: str, llm_model: str, llm_key: 
     from tilth.web.run import RunPages
 
     generator = open_llm(llm, model=llm_model, key=llm_key) if llm else None
-    leaves = llm if llm.startswith(("http://", "https://")) else ""
-    return RunPages(Run(Path(folder)), text=service.text, generator=generator, leaves=leaves)
+    # Where questions go is said on the page; a path is on this machine.
+    goes_to = urlsplit(llm).hostname or "" if "://" in llm else ""
+    return RunPages(Run(Path(folder)), text=service.text, generator=generator, leaves=goes_to)

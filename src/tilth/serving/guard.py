@@ -6,9 +6,7 @@ the server's own, so that no other page's script is served. Key: on every path t
 not name, known or not; programs send it as Bearer, browsers as the password of Basic. Limits:
 requests at a time, bytes and seconds of a body.
 
-Without a key, on loopback, everybody on this machine may read. What costs or changes asks for
-`scope["tilth.trusted"]`: the key, or the cookie that is got by opening the printed address with its
-token once.
+What costs or changes asks for `scope["tilth.trusted"]` as well; see `admission`.
 
 An ASGI application around another. What comes out of that as `Refused` or as any other error is
 answered in OpenAI's form, or as a page where a browser asks; the server goes on.
@@ -17,16 +15,14 @@ answered in OpenAI's form, or as a page where a browser asks; the server goes on
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import ipaddress
 import json
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import urlsplit
 
+from tilth.serving.admission import Admission
 from tilth.serving.openai_forms import Limits, Refused
 
 Message = MutableMapping[str, Any]
@@ -67,9 +63,7 @@ class Guard:
         token: str = "", drawn: Drawn | None = None,
     ) -> None:  # fmt: skip
         self.app, self.limits, self._drawn = app, limits or Limits(), drawn
-        self._key, self._token = key.encode("utf-8"), token.encode("utf-8")
-        # What the cookie holds does not open anything as a token does.
-        self._pass = hmac.new(self._token, b"cookie", hashlib.sha256).hexdigest() if token else ""
+        self._admission = Admission(key, token)
         self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
         self._now = 0
 
@@ -86,8 +80,9 @@ class Guard:
         self._now += 1
         try:
             self.check(scope)
-            if self._token and b"token=" in scope.get("query_string", b""):
-                return await self._let_in(scope, sending)
+            redirect = self._admission.changed(scope)
+            if redirect is not None:
+                return await send_body(sending, 303, b"", redirect)
             body = await self._body(scope, receive)
             if body is None:
                 return
@@ -114,8 +109,8 @@ class Guard:
         origin = headers.get(b"origin")
         if origin is not None and not _same(origin, host):
             raise Refused(403, "pages of another origin are not served", code="origin")
-        scope["tilth.trusted"] = self._trusted(scope, headers)
-        if self._key and not scope["tilth.trusted"] and not is_open(scope["path"]):
+        scope["tilth.trusted"] = trusted = self._admission.trusts(scope, headers)
+        if self._admission.wanted and not trusted and not is_open(scope["path"]):
             challenge = CHALLENGE_BROWSERS if self._draws(headers) else CHALLENGE
             raise Refused(401, "this server wants its key: Authorization: Bearer KEY, or any name "
                           "and the key as password", code="invalid_key",
@@ -128,35 +123,6 @@ class Guard:
             raise Refused(400, "content-length is no number")
         if int(size) > self.limits.body:
             raise self._large()
-
-    def _trusted(self, scope: MutableMapping[str, Any], headers: dict[bytes, str]) -> bool:
-        """Whether the key, or without one the cookie of the token, was given."""
-        if not self._key:
-            given = _cookie(headers.get(b"cookie", ""), _cookie_name(scope))
-            return bool(self._pass) and hmac.compare_digest(given.encode(), self._pass.encode())
-        kind, _, given = headers.get(b"authorization", "").partition(" ")
-        key = given.strip().encode("latin-1")
-        if kind.lower() == "basic":
-            try:
-                key = base64.b64decode(key, validate=True).partition(b":")[2]
-            except ValueError:
-                return False
-        return kind.lower() in ("bearer", "basic") and hmac.compare_digest(key, self._key)
-
-    async def _let_in(self, scope: MutableMapping[str, Any], send: Send) -> None:
-        """Change the token of the address for a cookie; raises Refused for a wrong one."""
-        (token, *_) = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])
-        if not hmac.compare_digest(token.encode("utf-8"), self._token):
-            raise Refused(403, "this token is not that of this server: it printed its address when "
-                          "it was started", code="token")  # fmt: skip
-        # One slash at the front: two would name another host.
-        path = "/" + quote(scope["path"].lstrip("/\\"))
-        cookie = f"{_cookie_name(scope)}={self._pass}; Path=/; HttpOnly; SameSite=Strict"
-        pairs = [(b"location", path.encode("ascii")), (b"set-cookie", cookie.encode("ascii")),
-                 (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"),
-                 (b"content-length", b"0")]  # fmt: skip
-        await send({"type": "http.response.start", "status": 303, "headers": pairs})
-        await send({"type": "http.response.body", "body": b""})
 
     def _draws(self, headers: dict[bytes, str]) -> bool:
         return self._drawn is not None and "text/html" in headers.get(b"accept", "")
@@ -209,20 +175,6 @@ class Guard:
 def _headers(scope: MutableMapping[str, Any]) -> dict[bytes, str]:
     """Of two of one name the first."""
     return {name: value.decode("latin-1") for name, value in reversed(scope["headers"])}
-
-
-def _cookie_name(scope: MutableMapping[str, Any]) -> str:
-    """Cookies do not know ports: servers on two ports of one machine have a name each."""
-    return f"tilth-{(scope.get('server') or ('', 0))[1]}"
-
-
-def _cookie(header: str, name: str) -> str:
-    """The value of a cookie; empty where there is none."""
-    for part in header.split(";"):
-        found, _, value = part.strip().partition("=")
-        if found == name:
-            return value
-    return ""
 
 
 def _same(origin: str, host: str) -> bool:
