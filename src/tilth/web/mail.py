@@ -77,7 +77,7 @@ def subscribe(site: Site, request: Request) -> Response:
     if site.post is not None:
         # The answer does not wait for the mail server: its time would tell what was done.
         threading.Thread(target=site.post, name="tilth-mail", daemon=True).start()
-    return page.render("mail/asked.html", site=site, here="papers")
+    return page.render("mail/asked.html", site=site, run=site.run, here="papers")
 
 
 def _digest(site: Site) -> Digest:
