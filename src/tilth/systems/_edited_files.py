@@ -66,8 +66,7 @@ def files(seed: int, count: int) -> list[File]:
             elif kind == "out":
                 lines.insert(place, task.works(chance.choice(others), chance.choice(task.FIRMS)))
             else:
-                among = task.FIRMS if lines[place][1] == task.WORKS else task.TOWNS
-                lines[place] = (*lines[place][:2], chance.choice(among), task.STOP)
+                lines[place] = task.changed(lines[place], chance)
         question, answer = facts.asked(chance.choice(list(facts.firm)))
         made.append(File(task.flat(lines), task.flat(facts.lines), question, answer))
     return made

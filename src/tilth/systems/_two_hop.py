@@ -1,9 +1,12 @@
 """A made-up task with known truth that needs two steps, and a small decoder that learns it.
 
-Lines say where people work ("p works f ;") and where firms sit ("f sits t ;"); questions ask for a
-person's firm ("? p works f ;"), or for firm and town, in two steps ("? p is f t ;"). Every document
-draws its facts anew, so that nothing can be remembered and all must be read. Tokens are names;
-there is no tokenizer.
+Lines say where a person works and where a firm sits, one token for a pair of names; a question
+names a person, its answer is the person's firm and that firm's town, in two steps. Every document
+draws its facts anew, so that nothing can be remembered and all must be read. Tokens are names and
+pairs of names; there is no tokenizer.
+
+Lines of several tokens ("p works f ;") were tried first: within 1.6 M tokens no model of this size
+learned to find the name before the name (loss at the level of what can be told without reading).
 """
 
 from __future__ import annotations
@@ -23,14 +26,16 @@ from tilth.store.digest import digest
 from tilth.tokens.documents import TokenDocuments
 from tilth.training.loop import fit
 
-END, STOP, WORKS, SITS, ASK, IS = range(6)
+END, STOP, ASK = range(3)
 EACH = 8
 PEOPLE, FIRMS, TOWNS = (range(8 + EACH * n, 8 + EACH * (n + 1)) for n in range(3))
-VOCABULARY = 8 + 3 * EACH
-FACTS, QUESTIONS, LENGTH = 4, 12, 96
-# A model that answers so many questions of two steps has learned the task.
+# Where the pairs begin: (person, firm) and (firm, town).
+WORKS, SITS = TOWNS.stop, TOWNS.stop + EACH**2
+VOCABULARY = SITS + EACH**2
+FACTS, QUESTIONS, LENGTH = 4, 12, 64
+# A model that answers so many questions has learned the task.
 GATE = 0.9
-TOKENS = 1_500_000
+TOKENS = 800_000
 
 Line = tuple[int, ...]
 
@@ -43,20 +48,24 @@ class Facts:
     town: dict[int, int]
     lines: list[Line]
 
-    def asked(self, person: int, steps: int = 2) -> tuple[Line, Line]:
+    def asked(self, person: int) -> tuple[Line, Line]:
         """(question, its answer)."""
         firm = self.firm[person]
-        if steps == 1:
-            return (ASK, person, WORKS), (firm,)
-        return (ASK, person, IS), (firm, self.town[firm])
+        return (ASK, person), (firm, self.town[firm])
 
 
 def works(person: int, firm: int) -> Line:
-    return (person, WORKS, firm, STOP)
+    return WORKS + (person - PEOPLE.start) * EACH + firm - FIRMS.start, STOP
 
 
 def sits(firm: int, town: int) -> Line:
-    return (firm, SITS, town, STOP)
+    return SITS + (firm - FIRMS.start) * EACH + town - TOWNS.start, STOP
+
+
+def changed(line: Line, chance: random.Random) -> Line:
+    """The line with another second name, drawn."""
+    first = SITS if line[0] >= SITS else WORKS
+    return line[0] - (line[0] - first) % EACH + chance.randrange(EACH), STOP
 
 
 def facts(chance: random.Random) -> Facts:
@@ -69,11 +78,11 @@ def facts(chance: random.Random) -> Facts:
 
 
 def document(chance: random.Random) -> list[int]:
-    """One document to learn from: facts, then questions of both kinds with their answers."""
+    """One document to learn from: facts, then questions with their answers."""
     made = facts(chance)
     ids = [one for line in made.lines for one in line]
     for _ in range(QUESTIONS):
-        question, answer = made.asked(chance.choice(list(made.firm)), chance.choice((1, 2)))
+        question, answer = made.asked(chance.choice(list(made.firm)))
         ids += [*question, *answer, STOP]
     return ids[: LENGTH - 1]
 
@@ -86,7 +95,7 @@ def documents(seed: str, tokens: int) -> TokenDocuments:
 
 
 def right(model: Any, seed: str, count: int = 256) -> float:
-    """Share of questions of two steps whose answer is what the model thinks likeliest."""
+    """Share of questions whose whole answer is what the model thinks likeliest."""
     import torch
 
     chance = random.Random(f"asked {seed}")
@@ -102,16 +111,31 @@ def right(model: Any, seed: str, count: int = 256) -> float:
 
 
 def learned(
-    tokens: int, size: str = "200k", *, batch: int = 960, rate: float = 5e-3, seed: int = 0,
+    tokens: int, size: str = "200k", *, batch: int = 256, rate: float = 2e-3, seed: int = 0,
     on_step: Any = None,
 ) -> tuple[Any, float]:  # fmt: skip
     """(model, share of held-out questions it answers)."""
-    model = build(size, vocabulary=VOCABULARY, context=4 * LENGTH, seed=seed, end=END)
+    model = spread(build(size, vocabulary=VOCABULARY, context=4 * LENGTH, seed=seed, end=END))
     fit(
         model, Causal(length=LENGTH), documents(f"train {seed}", tokens), tokens=tokens,
         batch_tokens=batch, learning_rate=rate, minimum=0.1, seed=seed, on_step=on_step,
     )  # fmt: skip
     return model.eval(), right(model, "held out")
+
+
+def spread(model: Any) -> Any:
+    """Begin with matrices that keep the size of what they multiply, with deviation width^-0.5.
+
+    With 0.02, which is meant for widths of thousands, all scores of attention are nearly equal at a
+    width of 64, and no model learned to read within a million tokens.
+    """
+    import torch
+
+    with torch.no_grad():
+        for matrix in model.parameters():
+            if matrix.dim() == 2:
+                matrix.mul_(matrix.shape[1] ** -0.5 / matrix.std())
+    return model
 
 
 @functools.lru_cache(maxsize=1)
