@@ -6,26 +6,23 @@ comes, line by line as JSON: `passages` and `done` hold pieces of the page, `tex
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from tilth.apps.answers import Answer, Citation, Passage
 from tilth.apps.ask import LONGEST_QUESTION, checked_question
 from tilth.errors import TilthError
 from tilth.serving.openai_forms import Refused
 from tilth.web.limiter import visitor_of
-from tilth.web.page import HEADERS, form
+from tilth.web.page import form
 from tilth.web.run.asked import own_page, words
+from tilth.web.run.lines import Lines, line
 from tilth.web.run.pages import RunPages
 from tilth.web.run.search import TITLE, cited
 from tilth.web.run.shown import cut, parts, shown
-
-STREAM = {**HEADERS, "x-accel-buffering": "no"}
-JSON_LINES = "application/x-ndjson; charset=utf-8"
 
 
 def ask(pages: RunPages, request: Request) -> Response:
@@ -53,29 +50,25 @@ def stream(pages: RunPages, request: Request) -> Response:
     """The answer to the form's `q` as lines of JSON, as it is made."""
     question = checked_question(form(request).get("q", ""))
     pages.asks.check(visitor_of(request), "questions")
-    return StreamingResponse(_lines(pages, question), headers=STREAM, media_type=JSON_LINES)
+    return Lines(_lines(pages, question))
 
 
-def _lines(pages: RunPages, question: str) -> Iterator[str]:
+def _lines(pages: RunPages, question: str) -> Generator[str, None, None]:
     try:
         with pages.answering():
             for event in pages.events(question):
                 if event.kind == "passages":
                     found = [passage(one) for one in event.passages]
-                    yield _line(kind="passages", html=pages.piece("_passages.html", passages=found))
+                    yield line(kind="passages", html=pages.piece("_passages.html", passages=found))
                 elif event.kind == "text":
-                    yield _line(kind="text", text=shown(event.text))
+                    yield line(kind="text", text=shown(event.text))
                 elif event.answer is not None:
                     found_answer = drawn(event.answer)
-                    yield _line(kind="done", html=pages.piece("_answer.html", answer=found_answer))
+                    yield line(kind="done", html=pages.piece("_answer.html", answer=found_answer))
     except Refused as refused:
-        yield _line(kind="wrong", text=refused.message)
+        yield line(kind="wrong", text=refused.message)
     except TilthError as error:
-        yield _line(kind="wrong", text=str(error))
-
-
-def _line(**values: Any) -> str:
-    return json.dumps(values, ensure_ascii=False) + "\n"
+        yield line(kind="wrong", text=str(error))
 
 
 def drawn(answer: Answer) -> dict[str, Any]:

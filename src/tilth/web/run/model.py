@@ -6,13 +6,12 @@ draws lines of JSON as they come: `text` is letters, `done` why it ended, `wrong
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from tilth.errors import UsageError
 from tilth.report.wording import count, figure, short
@@ -20,15 +19,15 @@ from tilth.serving.openai_forms import Asked, Refused
 from tilth.store.write import read_json
 from tilth.web.limiter import visitor_of
 from tilth.web.page import form
-from tilth.web.run.ask import JSON_LINES, STREAM
 from tilth.web.run.asked import number
+from tilth.web.run.lines import Lines, line
 from tilth.web.run.pages import RunPages
 from tilth.web.run.plots import curves
 from tilth.web.run.shown import shown
 
 PROMPT = 4000
-TOKENS = (16, 64, 128, 256)
-DEFAULTS = {"prompt": "", "tokens": 64, "temperature": 0.8}
+TOKENS, USUAL = (16, 32, 64, 128, 256), 64
+TEMPERATURE = 0.8
 TOP_K = 50
 # Points that a smooth curve of the loss takes together.
 MEAN = 9
@@ -38,12 +37,13 @@ ENDS = {"stop": "The model ended here.", "length": "Cut here: it had the tokens 
 
 def model(pages: RunPages, request: Request) -> Response:
     """The page, with nothing written yet."""
-    return page(pages, {**DEFAULTS}, None)
+    usual = min(USUAL, choices(pages)[-1])
+    return page(pages, {"prompt": "", "tokens": usual, "temperature": TEMPERATURE}, None)
 
 
 async def generate(pages: RunPages, request: Request) -> Response:
     """The page with what the model wrote, for those without script."""
-    given = asked(request)
+    given = asked(pages, request)
     answers = await begin(pages, request, given)
     text, ended = "", ""
     async with answers:
@@ -55,19 +55,19 @@ async def generate(pages: RunPages, request: Request) -> Response:
 
 async def stream(pages: RunPages, request: Request) -> Response:
     """What the model writes, as it writes it."""
-    given = asked(request)
+    given = asked(pages, request)
     answers = await begin(pages, request, given)
-    return StreamingResponse(_lines(answers), headers=STREAM, media_type=JSON_LINES)
+    return Lines(_lines(answers))
 
 
-async def _lines(answers: Any) -> AsyncIterator[str]:
+async def _lines(answers: Any) -> AsyncGenerator[str, None]:
     async with answers:
         async for _, event in answers:
             if event.text:
-                yield json.dumps({"kind": "text", "text": shown(event.text)}) + "\n"
+                yield line(kind="text", text=shown(event.text))
             if event.reason:
                 kind = "wrong" if event.reason in ("failed", "cancelled") else "done"
-                yield json.dumps({"kind": kind, "text": ENDS[event.reason]}) + "\n"
+                yield line(kind=kind, text=ENDS[event.reason])
 
 
 async def begin(pages: RunPages, request: Request, given: dict[str, Any]) -> Any:
@@ -83,16 +83,23 @@ async def begin(pages: RunPages, request: Request, given: dict[str, Any]) -> Any
     return await pages.text.begin(wanted)
 
 
-def asked(request: Request) -> dict[str, Any]:
+def choices(pages: RunPages) -> list[int]:
+    """How many tokens may be asked for: at most half of the model's context."""
+    most = pages.text.context // 2 if pages.text is not None else TOKENS[-1]
+    return [one for one in TOKENS if one <= max(most, TOKENS[0])]
+
+
+def asked(pages: RunPages, request: Request) -> dict[str, Any]:
     """The fields of the form. Raises UsageError for what is out of range."""
     fields = form(request)
     prompt = fields.get("prompt", "").replace("\r\n", "\n")
     if len(prompt) > PROMPT:
         raise UsageError(f"the beginning has {len(prompt):,} letters; at most {PROMPT:,} are taken")
-    tokens = fields.get("tokens", str(DEFAULTS["tokens"]))
-    if tokens not in map(str, TOKENS):
-        raise UsageError(f"tokens are {', '.join(map(str, TOKENS))}, not {tokens[:40]!r}")
-    temperature = number(fields.get("temperature", str(DEFAULTS["temperature"])), "temperature")
+    known = [str(one) for one in choices(pages)]
+    tokens = fields.get("tokens", known[0])
+    if tokens not in known:
+        raise UsageError(f"tokens are {', '.join(known)}, not {tokens[:40]!r}")
+    temperature = number(fields.get("temperature", str(TEMPERATURE)), "temperature")
     if not 0 <= temperature <= 2:
         raise UsageError(f"temperature is from 0 to 2, not {temperature:g}")
     try:
@@ -118,8 +125,8 @@ def page(pages: RunPages, given: dict[str, Any], written: dict[str, str] | None)
     questions = pages.report["first_screen"]["questions"]
     return pages.render(
         "model.html", "model", served=pages.text is not None, given=given, written=written,
-        choices=TOKENS, most=PROMPT, facts=facts(pages, training, bits),
-        loss=curves([(f"mean of {MEAN} points", smooth), ("single steps", loss)], "training loss",
+        choices=choices(pages), most=PROMPT, facts=facts(pages, training, bits),
+        loss=curves([("single steps", loss), (f"mean of {MEAN} points", smooth)], "training loss",
                     logarithmic=False),
         curve=curves(series, "bits per byte", logarithmic=True), points=points,
         worth=next((one for one in questions if one["link"] == "training"), None),

@@ -155,8 +155,8 @@ def _drawable(point: tuple[float, float], logarithmic: bool) -> bool:
 
 def steps(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers of equal distance from at most `low` to at least `high`."""
-    if high <= low:
-        high = low + (abs(low) or 1.0) * 0.1
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-3):
+        high = low + 0.1 * (abs(low) if abs(low) > 1e-9 else 1.0)
     rough = (high - low) / most
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(size * power for size in (1, 2, 2.5, 5, 10) if size * power >= rough * 0.999)

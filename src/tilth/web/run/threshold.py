@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from tilth.corpus.histograms import Histogram, Limit
 from tilth.corpus.rules import DUPLICATE
@@ -18,7 +18,7 @@ from tilth.corpus.what_if import SIGNS, Turned, WhatIf, plain, select_command, w
 from tilth.errors import TilthError
 from tilth.report.wording import figure
 from tilth.web.limiter import visitor_of
-from tilth.web.page import HEADERS, address
+from tilth.web.page import address
 from tilth.web.run.asked import FIELD, none_such, number, words
 from tilth.web.run.corpus import rule_limits
 from tilth.web.run.documents import fill, named
@@ -53,7 +53,7 @@ def threshold(pages: RunPages, request: Request) -> Response:
         change = what_if(pages.held, moves, focus=focus, examples=EXAMPLES)
         values = {"change": change, "results": results(pages, change, focus), "wrong": wrong}
     if request.query_params.get("part"):
-        return HTMLResponse(pages.render("_moved.html", "corpus", **values).body, headers=HEADERS)
+        return pages.render("_moved.html", "corpus", **values)
     value = moves.get(focus, limit.number)
     drawn = pages.histograms[limit.column]
     return pages.render(
