@@ -43,6 +43,8 @@ ARMS = (
     "quoted", "first sentence", "random sentence", "quoted, up to 3", "first 3", "random 3",
     "passage 1", "5 passages", "5 documents",
 )  # fmt: skip
+# The first arms, whose texts have a length.
+TEXTS = 6
 DIFFERENCES = (("quoted", "first sentence"), ("quoted", "random sentence"),
                ("quoted, up to 3", "first 3"), ("quoted, up to 3", "random 3"))  # fmt: skip
 Questions = list[tuple[str, list[str]]]
@@ -102,10 +104,10 @@ def in_half(question: str, half: str) -> bool:
 
 
 def values(asker: Asker, question: str, answers: list[str], texts: Texts) -> list[float]:
-    """One value for each of `ARMS`."""
+    """One value for each of `ARMS`, then the words of the first six; 0 where nothing is found."""
     answer = asker.ask(question)
     if not answer.found:
-        return [0.0] * len(ARMS)
+        return [0.0] * (len(ARMS) + TEXTS)
     first = answer.passages[0].text
     sentences = [first[start:stop] for start, stop in quotable(first)]
     quoted = [sentence.text for sentence in answer.sentences]
@@ -121,7 +123,17 @@ def values(asker: Asker, question: str, answers: list[str], texts: Texts) -> lis
         holds(first, answers),
         any(holds(passage.text, answers) for passage in answer.passages),
         any(holds(texts[passage.document], answers) for passage in answer.passages),
+        words(quoted[:1]),
+        words(sentences[:1]),
+        words(sentences) / len(sentences),
+        words(quoted),
+        words(sentences[:3]),
+        float(np.mean([words(draw) for draw in draws])),
     ]
+
+
+def words(sentences: list[str]) -> int:
+    return sum(len(sentence.split()) for sentence in sentences)
 
 
 def interval(array: np.ndarray) -> list[float]:
@@ -149,11 +161,16 @@ def main() -> None:
         asker = Asker(BM25().fit(texts), texts)
         table = np.array([values(asker, question, right, texts) for question, right in judged])
         print(f"\n{read.__name__}: {len(texts):,} documents, {len(judged):,} questions\n")
-        shares, differences = {}, {}
+        shares: dict[str, dict[str, object]] = {}
+        differences = {}
         for number, arm in enumerate(ARMS):
             share, bounds = float(table[:, number].mean()), interval(table[:, number])
             shares[arm] = {"share": round(share, 4), "interval": [round(b, 4) for b in bounds]}
-            print(f"{arm:18}{share:8.3f}  [{bounds[0]:.3f}, {bounds[1]:.3f}]")
+            long = ""
+            if number < TEXTS:
+                shares[arm]["words"] = round(float(table[:, len(ARMS) + number].mean()), 1)
+                long = f"  {shares[arm]['words']:5.1f} words"
+            print(f"{arm:18}{share:8.3f}  [{bounds[0]:.3f}, {bounds[1]:.3f}]{long}")
         print()
         for one, other in DIFFERENCES:
             gain = table[:, ARMS.index(one)] - table[:, ARMS.index(other)]

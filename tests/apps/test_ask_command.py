@@ -42,8 +42,8 @@ def printed(capsys, *words):
 
 def test_its_examples_run(built, server, model, capsys):
     assert command(["ask", "--help"]) == 0
-    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    examples = [line for line in lines if line.startswith("tilth ask ")]
+    parts = (" ".join(part.split()) for part in capsys.readouterr().out.split("\n\n"))
+    examples = [part for part in parts if part.startswith("tilth ask ")]
     assert len(examples) == 4
     for example in examples:
         words = shlex.split(example.replace("http://127.0.0.1:8000/v1", server.url))
