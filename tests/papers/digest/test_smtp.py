@@ -45,7 +45,12 @@ def test_not_wanted_any_more(server, postbox):
 
 @pytest.mark.parametrize("where", ["answers", "data_answers"])
 @pytest.mark.parametrize(
-    ("answer", "outcome"), [("450 greylisted", "later"), ("550 no such mailbox", "refused")]
+    ("answer", "outcome"),
+    [
+        ("450 greylisted", "later"),
+        ("550 5.1.1 no such mailbox", "refused"),
+        ("554 5.7.1 relaying denied", "later"),
+    ],
 )
 def test_refusals(server, postbox, where, answer, outcome):
     getattr(postbox, where)[READER] = answer
@@ -125,7 +130,10 @@ def certificate(tmp_path_factory):
 
 
 @pytest.mark.parametrize("implicit", [False, True])
-def test_tls_with_a_certificate_that_is_checked(certificate, run_server, postbox, implicit):
+def test_tls_with_a_certificate_that_is_checked(
+    certificate, run_server, postbox, implicit, monkeypatch
+):
+    monkeypatch.setattr(smtp, "loopback", lambda host: False)
     own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     own.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
     settings = {"implicit_tls": own} if implicit else {"tls_context": own, "require_starttls": True}

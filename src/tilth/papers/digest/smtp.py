@@ -1,6 +1,6 @@
 """A mail server as the outbox needs it: one session, one message a recipient, one clear outcome.
 
-    smtp://HOST:PORT    STARTTLS, wanted beyond this machine; port 587
+    smtp://HOST:PORT    STARTTLS; to this machine openly, as to the relay on its port 25; port 587
     smtps://HOST:PORT   TLS from the first byte; port 465
 
 Certificates and names are checked by Python's default context ($SSL_CERT_FILE adds an authority).
@@ -81,15 +81,13 @@ class MailServer:
 
     def _secured(self, session: smtplib.SMTP) -> None:
         session.ehlo()
-        secret = self.tls
-        if not secret and session.has_extn("starttls"):
+        if not self.tls and not loopback(self.host):
+            # A man in the middle can take the offer of STARTTLS away: without it nothing is sent.
+            if not session.has_extn("starttls"):
+                raise Unreachable("the mail server offers no STARTTLS", where=self.host,
+                                  hint="smtps://HOST, or a relay on this machine")  # fmt: skip
             session.starttls(context=self._trusted())
             session.ehlo()
-            secret = True
-        # A man in the middle can take the offer of STARTTLS away: without it nothing is sent.
-        if not secret and not loopback(self.host):
-            raise Unreachable("the mail server offers no STARTTLS", where=self.host,
-                              hint="smtps://HOST, or a relay on this machine")  # fmt: skip
         if self.user:
             session.login(self.user, self.password)
 
@@ -136,7 +134,7 @@ class MailServer:
         if code == 250:
             return "accepted", _text(words)
         self._reset()
-        return ("refused" if code >= 500 else "later"), f"{code} {_text(words)}"
+        return _refusal(code, words)
 
     def _addressed(self, recipient: str) -> tuple[Outcome, str] | None:
         """Name sender and recipient; what the server has against the recipient. Raises Unreachable
@@ -150,7 +148,7 @@ class MailServer:
         code, words = self._session.rcpt(recipient)
         if code in (250, 251):
             return None
-        return ("refused" if code >= 500 else "later"), f"{code} {_text(words)}"
+        return _refusal(code, words)
 
     def _reset(self) -> None:
         try:
@@ -170,6 +168,14 @@ class MailServer:
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 self._session.quit()
             self._drop()
+
+
+def _refusal(code: int, words: bytes | str) -> tuple[Outcome, str]:
+    """For good where the mailbox or the message is refused. What a server says of itself or of us
+    (5.7.x of RFC 3463: relaying denied, a list of senders) can be put right, and is tried again."""
+    text = _text(words)
+    for_good = code >= 500 and not text.startswith("5.7.")
+    return ("refused" if for_good else "later"), f"{code} {text}"
 
 
 def mail_server(given: str, environment: Mapping[str, str]) -> MailServer:

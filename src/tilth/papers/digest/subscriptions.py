@@ -103,9 +103,9 @@ def subscribe(
             return
         else:
             name = row[0]
-            connection.execute("UPDATE digest_subscription SET asked = ? WHERE id = ?", (now, name))
             if outbox.under_way(connection, name, "confirm", now - DAY):
                 return
+            connection.execute("UPDATE digest_subscription SET asked = ? WHERE id = ?", (now, name))
         outbox.put(connection, key, name, "confirm", f"asked at {now}", now=now)
 
 
