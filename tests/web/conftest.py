@@ -8,6 +8,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import web_site
 
+from tilth.web.visitors import Visitors
+
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
@@ -20,6 +22,14 @@ def site(tmp_path_factory):
     site = web_site.make_site(tmp_path_factory.mktemp("site"))
     yield site
     site.stop()
+
+
+@pytest.fixture(autouse=True)
+def newcomers(request):
+    """All tests come from one address, and only so many new visitors an hour may."""
+    if "site" in request.fixturenames:
+        site = request.getfixturevalue("site")
+        site.visitors = Visitors(site.secret)
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,17 @@
 """The papers pages in a real browser: by mouse, by keys alone, without script; axe-core."""
 
-import pytest
-from web_site import TOKEN, ask
+import sys
+import time
 
-PATHS = ("/papers", "/papers?q=gutenberg&how=words", "/papers/spgc", "/papers/bert2bert",
-         "/papers?order=trending", "/board", "/day/2020-01-01")  # fmt: skip
+import pytest
+from web_site import TOKEN
+
+from tilth.papers.digest import Digest
+from tilth.papers.digest.tokens import sign
+from tilth.web.smoke import Smokes
+
+PATHS = ("/papers", "/papers?q=gutenberg&how=words", "/papers/bert2bert", "/papers/key-phrases",
+         "/board", "/day/2020-01-01")  # fmt: skip
 
 
 @pytest.fixture
@@ -102,11 +109,46 @@ def test_hostile_papers_run_nothing(browse, home, site):
 
 
 @pytest.mark.parametrize("width, dark", [(1200, False), (375, True)])
-def test_axe_finds_nothing_serious(browse, home, server, width, dark):
+def test_axe_finds_nothing_serious(browse, home, width, dark):
     axe = pytest.importorskip("axe")
-    assert ask(server, "/health")[0] == 200
     tab = browse(width=width, dark=dark)
     tab.goto(f"{home}/?token={TOKEN}")
     for path in PATHS:
         tab.goto(home + path)
         axe.check(tab)
+
+
+def test_axe_on_the_small_pages(browse, chromium, home, site, monkeypatch):
+    """Mails' pages, the answer to a subscription, a run that goes on, a refusal."""
+    axe = pytest.importorskip("axe")
+    waits = [sys.executable, "-c", "print('a', flush=True); import time; time.sleep(600)"]
+    monkeypatch.setattr(site, "smokes", Smokes(["spgc"], program=waits))
+    tab = browse(width=375)
+    tab.goto(f"{home}/?token={TOKEN}")
+    tab.fill("#address", "reader@example.org")
+    tab.get_by_role("button", name="Subscribe").click()
+    tab.wait_for_url("**/subscribe")
+    axe.check(tab)
+    (wish,) = [one for one in Digest(site.library, site.secret).listed()[0]
+               if one.address == "reader@example.org"]  # fmt: skip
+    for purpose in ("unsubscribe", "confirm"):
+        token = sign(site.secret, purpose, wish.id, int(time.time()))
+        tab.goto(f"{home}/mail/{purpose}/{token}")
+        assert tab.get_by_role("button").count() == 1
+        axe.check(tab)
+    tab.get_by_role("button").click()
+    tab.wait_for_selector("text=This subscription is confirmed")
+    axe.check(tab)
+    tab.goto(f"{home}/papers/spgc")
+    tab.get_by_role("button", name="Run spgc", exact=True).click()
+    tab.wait_for_selector("text=running")
+    axe.check(tab)
+    tab.get_by_role("button", name="Cancel").click()
+    tab.wait_for_selector("#state.cancelled")
+    # The browser tells of every refusal as an error, so this is no tab of `browse`.
+    context = chromium.new_context()
+    refused = context.new_page()
+    refused.goto(f"{home}/papers/nothing")
+    assert refused.locator("h1").inner_text() == "Not found"
+    axe.check(refused)
+    context.close()

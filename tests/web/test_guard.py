@@ -99,7 +99,6 @@ def test_a_cookie_of_another_server_opens_nothing(site, server):
         assert ask(other, "/papers/spgc/smoke", {}, cookie=mine)[0] == 403
         assert ask(other, "/papers/spgc/smoke", {}, cookie=cookie)[0] == 403
         assert ask(other, f"/papers?token={TOKEN}")[0] == 403
-    site.smokes._closed = False
 
 
 def test_forms_of_other_pages_are_refused(server, site):

@@ -89,7 +89,9 @@ def serving(site, more=(), **guard):
     try:
         yield listener.getsockname()
     finally:
-        site.stop()
+        # The site may be served again: only what runs is ended.
+        if site.smokes.current is not None:
+            site.smokes.current.cancel()
         server.should_exit = True
         thread.join(60)
         assert not thread.is_alive()

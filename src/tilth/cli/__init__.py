@@ -17,7 +17,7 @@ COMMANDS = {
     "generate": ("tilth.cli.generate", "Continue a prompt with the model of a run."),
     "serve": (
         "tilth.cli.serve",
-        "Serve a model over HTTP, in the form of OpenAI's API, on this machine.",
+        "Pages of papers and of a run, and a model in the form of OpenAI's API, on this machine.",
     ),
     "train": (
         "tilth.cli.train",

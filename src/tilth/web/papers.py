@@ -26,8 +26,9 @@ from tilth.web import page, plot
 from tilth.web.known import Facts
 from tilth.web.site import Site
 
-# Papers of one page; pages that can be asked for; letters of a query; authors named in a row.
-EACH, PAGES, QUERY, AUTHORS = 25, 1000, 500, 3
+# Papers of one page; pages that can be asked for; letters of a query; authors named in a row;
+# families listed, the largest, of however many an import brought.
+EACH, PAGES, QUERY, AUTHORS, FAMILIES = 25, 1000, 500, 3, 30
 ORDERS = {"new": "New", "trending": "Trending"}
 WAYS = {"both": "words and meaning", "words": "words", "meaning": "meaning"}
 # Where a form leads back to: a page of papers on this server, with letters that an address has.
@@ -62,7 +63,7 @@ def feed(site: Site, request: Request) -> Response:
         raise Refused(404, f"there are {page.many(pages, 'page')}", code="not_found")
     return page.render(
         "papers/feed.html", here="papers", run=site.run, choice=choice, total=total, number=number,
-        pages=pages, rows=_rows(site, request, papers, facts), families=site.library.families(),
+        pages=pages, rows=_rows(site, request, papers, facts), families=_families(site),
         verdicts=verdicts(site.library, facts.measured), orders=ORDERS, ways=WAYS,
         built=len(facts.cards), judged=len(facts.results), every=site.library.count(),
         back=_here(request), grouped=not query and choice["order"] != "trending",
@@ -150,6 +151,11 @@ def _row(site: Site, request: Request, paper: Paper, facts: Facts) -> dict[str, 
         "spark": plot.spark(vars(known.primary)) if known and known.primary else "",
         "voted": bool(visitor) and site.library.voted(paper.id, visitor),
     }
+
+
+def _families(site: Site) -> dict[str, int]:
+    found = sorted(site.library.families().items(), key=lambda one: (-one[1], one[0]))
+    return dict(sorted(one for one in found[:FAMILIES] if one[0]))
 
 
 def _one(given: str, known: Mapping[str, Any], what: str) -> str:
