@@ -45,6 +45,9 @@ def check(answer, texts):
         passage = known[citation.number]
         assert passage.document == citation.document
         assert passage.start <= citation.start < citation.stop <= passage.stop
+    for sentence in answer.sentences:
+        cited = [answer.citations[place].number for place in sentence.citations]
+        assert tuple(cited) == sentence.passages
     for passage in answer.passages:
         assert all(0 <= a < b <= len(passage.text) for a, b in passage.matches)
     assert answer.text.strip() and answer.found == bool(answer.passages)

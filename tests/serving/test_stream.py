@@ -140,3 +140,23 @@ def test_a_word_stands_for_a_model(server, folder, tmp_path):
     ]:
         with pytest.raises(UsageError):
             open_llm(given, **named)
+
+
+def test_tilth_s_own_server_streams_the_same(folder):
+    from http_server import served
+
+    from tilth.serving.engine import Engine
+    from tilth.serving.http import Service
+    from tilth.serving.text_model import TextModel
+
+    service = Service(text=TextModel("tiny", folder, Engine(folder)))
+    try:
+        with served(service) as (host, port):
+            made = Endpoint(f"http://{host}:{port}/v1", "tiny", retries=0)
+            sampling = {"temperature": 0, "max_tokens": 9}
+            (whole,) = made.generate(["one two"], sampling)
+            *letters, answer = made.stream("one two", sampling)
+            assert whole.outcome == "ok" and answer == whole
+            assert "".join(letters) == whole.text
+    finally:
+        service.stop()

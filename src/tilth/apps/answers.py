@@ -53,7 +53,8 @@ class Citation:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of an answer, without its marks. `passages`: the numbers that it cites.
+    """A sentence of an answer, without its marks. `passages`: the numbers that it cites;
+    `citations`: for each of them its place in the answer's citations.
 
     `support`: `quoted` from the passage; `supported`, or `weak` where the cited passages hold less
     than half of its words by weight; `uncited`. `overlap`: that share, 0 to 1.
@@ -63,6 +64,7 @@ class Sentence:
     passages: tuple[int, ...]
     support: Support
     overlap: float
+    citations: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

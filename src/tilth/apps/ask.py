@@ -161,8 +161,8 @@ def quote(
     chosen = best_sentences(weights, candidates, most)
     citations = tuple(_cited(passages[one.passage], one.start, one.stop) for one in chosen)
     sentences = tuple(
-        Sentence(citation.text, (citation.number,), "quoted", one.overlap)
-        for one, citation in zip(chosen, citations)
+        Sentence(citation.text, (citation.number,), "quoted", one.overlap, (place,))
+        for place, (one, citation) in enumerate(zip(chosen, citations))
     )
     text = "\n".join(_quotation(citation) for citation in citations)
     note = NO_WORDS if chosen and not chosen[0].overlap > 0 else ""

@@ -76,10 +76,10 @@ def read_answer(
     found = cited_sentences(made.marks.text, made.marks.found)
     declined = [_plain(text) for text, _ in found] == [_plain(NOT_SAID)]
     sentences: list[Sentence] = []
-    citations: dict[Citation, None] = {}
+    places: dict[Citation, int] = {}
     for text, numbers in found:
         weights = words.idf(terms_of(words, text))
-        if not weights and not numbers:
+        if not weights and not numbers and len(found) > 1:
             continue  # A rule or a bullet.
         cited = [shown[number] for number in numbers]
         held = {term for passage in cited for term in terms_of(words, passage.text)}
@@ -87,13 +87,14 @@ def read_answer(
         support: Support = "uncited"
         if cited:
             support = "supported" if share >= BORNE_OUT or not weights else "weak"
-        sentences.append(Sentence(text, numbers, support, share))
-        citations |= {nearest(weights, passage, words): None for passage in cited}
+        spans = [nearest(weights, passage, words) for passage in cited]
+        at = tuple(places.setdefault(span, len(places)) for span in spans)
+        sentences.append(Sentence(text, numbers, support, share, at))
     text = made.marks.text.strip()
     note = _note(made, sentences, left_out, declined)
     return Answer(
         question, text, "generated", "ok", made.answer.reason, note, tuple(sentences),
-        tuple(citations), tuple(passages), using, made.marks.removed, left_out, declined,
+        tuple(places), tuple(passages), using, made.marks.removed, left_out, declined,
     )  # fmt: skip
 
 
