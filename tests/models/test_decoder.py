@@ -62,6 +62,19 @@ def test_the_seed_decides_the_weights_and_nothing_else_changes():
     assert not one.training
 
 
+def test_spread_out_matrices_keep_the_size_of_what_they_multiply():
+    model = decoder.build("100k", vocabulary=300, seed=1, spread=0.5)
+    usual = decoder.build("100k", vocabulary=300, seed=1)
+    pairs = zip(model.named_parameters(), usual.parameters())
+    for name, made, old in ((name, one.detach(), two.detach()) for (name, one), two in pairs):
+        if made.dim() == 1:
+            assert torch.equal(made, old)
+            continue
+        wanted = (1.0 if "embed" in name else 0.5) * made.shape[1] ** -0.5
+        assert float(made.std()) == pytest.approx(wanted, rel=1e-3)
+        torch.testing.assert_close(made / made.std(), old / old.std())
+
+
 def test_a_fresh_model_guesses_evenly_and_sees_only_the_past(model):
     ids = torch.arange(20)[None] % 7
     with torch.inference_mode():

@@ -75,8 +75,9 @@ def _compared(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> d
     for seed in range(plan.train.seed, plan.train.seed + plan.evaluate.curation_seeds):
         for arm in ARMS:
             model = decoder.build(
-                plan.model.size, vocabulary=held_out.vocabulary, context=row, seed=seed
-            )
+                plan.model.size, vocabulary=held_out.vocabulary, context=row, seed=seed,
+                spread=decoder.SPREAD,
+            )  # fmt: skip
             fit(
                 model, Causal(length=row), data[arm], tokens=tokens,
                 batch_tokens=plan.train.batch_tokens, learning_rate=plan.train.learning_rate,

@@ -45,7 +45,7 @@ def train(folder: Path, plan: Plan, progress: Progress) -> dict[str, Any]:
     held_out = TokenBlocks.open(folder / "tokens" / "test")
     model = decoder.build(
         plan.model.size, vocabulary=data.vocabulary, context=plan.model.context,
-        seed=plan.train.seed,
+        seed=plan.train.seed, spread=decoder.SPREAD,
     )  # fmt: skip
     objective = Causal(length=plan.model.context)
     budget = token_budget(plan, decoder.count_parameters(model), data.total_tokens)

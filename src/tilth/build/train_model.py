@@ -158,7 +158,7 @@ class _Start:
             "seed": self.seed, "end": self.special.end,
         }  # fmt: skip
         if objective == "causal":
-            return decoder.build(size, **shape)
+            return decoder.build(size, **shape, spread=decoder.SPREAD)
         return encoders.build_encoder(
             size, **shape, kind=self.settings["encoder"], pad=self.special.pad
         )

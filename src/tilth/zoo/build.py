@@ -195,8 +195,9 @@ def _fresh(made_by: Recipe, vocabulary: int) -> Any:
 
     if made_by.kind == "causal":
         return decoder.build(
-            made_by.size, vocabulary=vocabulary, context=made_by.context, seed=SEED
-        )
+            made_by.size, vocabulary=vocabulary, context=made_by.context, seed=SEED,
+            spread=made_by.spread,
+        )  # fmt: skip
     return encoders.build_encoder(
         made_by.size, vocabulary=vocabulary, context=made_by.context, kind=made_by.encoder, pad=1,
         seed=SEED, settings=_settings(made_by),
