@@ -48,7 +48,8 @@ def test_papers_are_served_without_torch(tmp_path):
         status, _, headers = ask(address, f"/{token}")
         assert status == 303
         cookie = headers["set-cookie"].partition(";")[0]
-        for path in ("/papers?q=project+gutenberg&how=words", "/papers/spgc", "/board",
+        for path in ("/papers?q=project+gutenberg&how=words", "/papers?q=old+books&how=meaning",
+                     "/papers?q=old+books", "/papers/spgc", "/board",
                      "/papers?order=trending"):  # fmt: skip
             assert ask(address, path, cookie=cookie)[0] == 200, path
         assert ask(address, "/papers/pie/vote", {}, cookie=cookie)[0] == 303

@@ -17,7 +17,7 @@ KEY = "TILTH_SERVE_KEY"
 # What --set takes, with the type of each: options of the engine, and of the pages.
 ENGINE = {"policy": str, "row": int, "sequences": int, "memory": int, "block": int, "dtype": str,
           "device": str}  # fmt: skip
-PAGES = {"results": str, "library": str, "llm_model": str, "llm_key": str}
+PAGES = {"results": str, "library": str, "papers_encoder": str, "llm_model": str, "llm_key": str}
 SETTINGS = {**ENGINE, **PAGES}
 # A key is guessed by nobody: the server does not count wrong ones.
 SHORTEST = 16
@@ -115,8 +115,8 @@ def serve(
     at, taken = listener.getsockname()[:2]
     url = f"http://[{at}]:{taken}" if ":" in at else f"http://{at}:{taken}"
     page = f"{url}/?token={token}" if token else f"{url}/"
-    made = {"url": url, "page": page, "models": [one["id"] for one in service.listed()],
-            "key": bool(key)}  # fmt: skip
+    models = [one["id"] for one in service.listed()]
+    made = {"url": url, "page": page, "models": models, "key": bool(key)}
 
     class Announced(uvicorn.Server):
         """Says where it is as soon as it answers."""
@@ -124,7 +124,7 @@ def serve(
         async def startup(self, *given: Any, **named: Any) -> None:
             await super().startup(*given, **named)
             if not emit(made, json):
-                info(f"serving {', '.join(made['models']) or 'papers'}: open {page}")
+                info(f"serving {', '.join(models) or 'papers'}: open {page}")
             _flush()
 
         async def shutdown(self, *given: Any, **named: Any) -> None:

@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 def open_site(
     folder: str, service: Service, *, llm: str, public_url: str, results: str = "results",
-    library: str = "", llm_model: str = "", llm_key: str = "",
+    library: str = "", llm_model: str = "", llm_key: str = "", papers_encoder: str = "",
 ) -> Site:  # fmt: skip
     """The pages of papers, and those of a run where `folder` is one.
 
     Raises DataError for a library that cannot be opened, UsageError for options without a run.
     """
+    import threading
+
     from tilth.errors import UsageError
     from tilth.papers.builtin import open_library
     from tilth.papers.digest.tokens import secret
@@ -28,7 +30,7 @@ def open_site(
     from tilth.web.site import Site
 
     papers = open_library(library)
-    site = Site(papers, Known(results), secret(papers.path))
+    site = Site(papers, Known(results), secret(papers.path), encoder=papers_encoder or None)
     if public_url:
         import os
 
@@ -43,6 +45,7 @@ def open_site(
     elif llm:
         raise UsageError("--llm answers questions about a run", hint="tilth serve RUN --llm ...")
     page.warm()
+    threading.Thread(target=site.warm, name="tilth-warm", daemon=True).start()
     return site
 
 

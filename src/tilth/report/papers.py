@@ -76,8 +76,10 @@ def board_rows(
 
 
 def _measured(card: Card, result: Mapping[str, Any] | None, stale: bool) -> Measured:
-    given = {"slug": card.slug, "family": card.family, "claim": card.claim, "part": card.part,
-             "command": f"tilth run {card.slug}"}  # fmt: skip
+    given: dict[str, Any] = {
+        "slug": card.slug, "family": card.family, "claim": card.claim, "part": card.part,
+        "command": f"tilth run {card.slug}",
+    }  # fmt: skip
     if result is None:
         return Measured(**given)
     claim = primary(result)

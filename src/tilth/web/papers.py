@@ -24,7 +24,7 @@ from tilth.papers.paper import Paper
 from tilth.serving.openai_forms import Refused
 from tilth.web import page, plot
 from tilth.web.known import Facts
-from tilth.web.site import Site
+from tilth.web.site import BEST, Site
 
 # Papers of one page; pages that can be asked for; letters of a query; authors named in a row;
 # families listed, the largest, of however many an import brought.
@@ -49,15 +49,18 @@ def feed(site: Site, request: Request) -> Response:
         "order": _one(given.get("order", ""), ORDERS, "order"),
     }
     number, facts = _page_number(given.get("page", "")), site.facts
-    only = {"family": choice["family"], "verdict": choice["verdict"], "measured": facts.measured}
+    only: dict[str, Any] = {
+        "family": choice["family"],
+        "verdict": choice["verdict"],
+        "measured": facts.measured,
+    }
     if query:
         found = site.search(query, choice["how"] or "both", **only)
         total, papers = len(found), found[(number - 1) * EACH : number * EACH]
     else:
         total = site.library.count(**only)
-        papers = site.library.papers(
-            **only, order=choice["order"] or "new", offset=(number - 1) * EACH, limit=EACH
-        )
+        order: Any = choice["order"] or "new"
+        papers = site.library.papers(**only, order=order, offset=(number - 1) * EACH, limit=EACH)
     pages = max(1, -(-total // EACH))
     if number > pages:
         raise Refused(404, f"there are {page.many(pages, 'page')}", code="not_found")
@@ -65,6 +68,7 @@ def feed(site: Site, request: Request) -> Response:
         "papers/feed.html", here="papers", run=site.run, choice=choice, total=total, number=number,
         pages=pages, rows=_rows(site, request, papers, facts), families=_families(site),
         verdicts=verdicts(site.library, facts.measured), orders=ORDERS, ways=WAYS,
+        best=BEST,
         built=len(facts.cards), judged=len(facts.results), every=site.library.count(),
         back=_here(request), grouped=not query and choice["order"] != "trending",
         mails=site.post is not None,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,12 +26,16 @@ from tilth.errors import TilthError
 from tilth.papers.library import Library
 from tilth.papers.measured import Measured
 from tilth.papers.paper import Paper
+from tilth.papers.search import Search
 from tilth.serving.guard import Receive, Send, is_open
 from tilth.serving.openai_forms import Refused, refusal
 from tilth.web.known import Facts, Known
 from tilth.web.smoke import Smokes
 from tilth.web.visitors import Visitors
 
+log = logging.getLogger("tilth.web")
+# Papers that a search gives at most.
+BEST = 100
 # Method, path, handler. All but what guard.is_open names want the key where there is one.
 ROUTES = (
     ("GET", "/", "tilth.web.site:front"),
@@ -59,6 +64,7 @@ class Site:
     `library`: of papers. `known`: cards and results. `secret`: bytes that sign the cookies of
     visitors and the links of mails. `run`: what pages of a run are drawn from, None where none is
     served. `post`: called after a subscription was asked for, so that its mail leaves at once.
+    `encoder`: a folder, for the search of papers by meaning; None takes tilth's own.
     """
 
     library: Library
@@ -66,12 +72,14 @@ class Site:
     secret: bytes
     run: Any = None
     post: Callable[[], None] | None = None
+    encoder: Any = None
     visitors: Visitors = field(init=False)
     smokes: Smokes = field(init=False)
 
     def __post_init__(self) -> None:
         self.visitors = Visitors(self.secret)
         self.smokes = Smokes(self.facts.cards)
+        self._search = Search(self.library, self.encoder)
 
     @property
     def facts(self) -> Facts:
@@ -89,8 +97,15 @@ class Site:
         return [name for name in self.library.families() if name]
 
     def search(self, query: str, how: str, **only: Any) -> list[Paper]:
-        """Papers that a query finds, best first; `how`: words, meaning or both."""
-        return self.library.papers(text=query, limit=1000, **only)
+        """The `BEST` papers for a query, or fewer; see papers.search."""
+        return [hit.paper for hit in self._search(query, BEST, how, **only)]
+
+    def warm(self) -> None:
+        """Make the indexes of the papers: what the first search would wait for."""
+        try:
+            self._search("warm", 1)
+        except Exception:
+            log.exception("the index of papers cannot be made")
 
     def stop(self) -> None:
         """End what runs."""
