@@ -93,6 +93,10 @@ def test_a_result_that_comes_while_it_serves_is_shown(server, site, tmp_path):
         write_result(folder, "rewarm", "undecided", -0.1, 0.2, 0.05)
         text = ask(server, "/papers/rewarm")[1]
         assert "not measured yet" not in text and "undecided" in text
+        assert "stale" not in text
+        changed = (folder / "rewarm.json").read_text().replace('"code": "', '"code": "0')
+        (folder / "rewarm.json").write_text(changed)
+        assert "stale" in ask(server, "/papers/rewarm")[1] and "stale" in ask(server, "/board")[1]
         (folder / "rewarm.json").write_text("{")
         assert "not measured yet" in ask(server, "/papers/rewarm")[1]
     finally:

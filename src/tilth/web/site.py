@@ -35,7 +35,7 @@ from tilth.web.visitors import Visitors
 
 log = logging.getLogger("tilth.web")
 # Papers that a search gives at most.
-BEST = 100
+BEST = 50
 # Method, path, handler. All but what guard.is_open names want the key where there is one.
 ROUTES = (
     ("GET", "/", "tilth.web.site:front"),
