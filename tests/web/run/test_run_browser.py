@@ -180,6 +180,18 @@ def test_axe_finds_nothing_serious(browse, home, pages, width, dark):
         axe.check(tab)
 
 
+def test_the_report_runs_nothing_and_is_readable(browse, home, pages):
+    tab = browse(width=375)
+    tab.goto((pages.run.folder / "report" / "report.html").as_uri())
+    axe.check(tab)
+    # Served, it lies in a sandbox: links within it work, a script would not.
+    tab = browse(script=False)
+    tab.goto(home + "/report")
+    tab.get_by_role("link", name="Contamination").click()
+    tab.wait_for_url("**/report/whole#contamination")
+    expect(tab.locator("#contamination")).to_be_in_viewport()
+
+
 def test_hostile_documents_run_nothing(browse, harmful, harm):
     tab = browse()
     address = f"http://{harmful[0]}:{harmful[1]}"

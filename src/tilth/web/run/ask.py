@@ -90,12 +90,7 @@ def drawn(answer: Answer) -> dict[str, Any]:
 
 def citations_of(answer: Answer, place: int) -> list[Citation]:
     """The citations of a sentence: the spans on which it rests."""
-    if answer.how == "quoted":
-        return [answer.citations[place]]
-    first: dict[int, Citation] = {}
-    for citation in answer.citations:
-        first.setdefault(citation.number, citation)
-    return [first[number] for number in answer.sentences[place].passages if number in first]
+    return [answer.citations[number] for number in answer.sentences[place].citations]
 
 
 def link(citation: Citation) -> dict[str, Any]:
