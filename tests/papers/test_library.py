@@ -54,7 +54,8 @@ def test_papers_come_back_as_they_were_given(empty):
     for name in ("title", "authors", "year", "abstract", "summary", "address", "family", "source"):
         assert getattr(found, name) == getattr(given, name)
     assert empty.paper(found.id) == found
-    assert empty.texts() == {found.id: ("On Tilth", "Short.", "Soil.\n\nMore.")}
+    texts = ("On Tilth", "A. Bee, C. Dee", "Short.", "Soil.\n\nMore.")
+    assert empty.texts() == {found.id: texts}
 
 
 def test_one_title_is_one_paper_and_what_it_lacks_is_filled(empty):

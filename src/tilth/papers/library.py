@@ -175,6 +175,20 @@ class Library:
             sql = f"SELECT count(*) FROM paper WHERE {where}"
             return int(connection.execute(sql, values).fetchone()[0])
 
+    def chosen(
+        self,
+        *,
+        family: str = "",
+        verdict: str = "",
+        measured: Mapping[str, Measured] | None = None,
+    ) -> set[str]:
+        """The ids of all papers of a family and a verdict."""
+        where, values = _where(family, verdict, "", None, measured or {})
+        with self._connected() as connection:
+            return {
+                id for (id,) in connection.execute(f"SELECT id FROM paper WHERE {where}", values)
+            }
+
     def families(self) -> dict[str, int]:
         """Family -> papers, by name; papers without one are under the empty name, where any are."""
         with self._connected() as connection:
@@ -204,11 +218,14 @@ class Library:
         with self._connected() as connection:
             return int(entries.fact(connection, "revision"))
 
-    def texts(self) -> dict[str, tuple[str, str, str]]:
-        """id -> (title, summary, abstract) of all papers, by id: what a search looks at."""
+    def texts(self) -> dict[str, tuple[str, str, str, str]]:
+        """id -> (title, authors, summary, abstract) of all papers, by id, for a search."""
         with self._connected() as connection:
-            sql = "SELECT id, title, summary, abstract FROM paper ORDER BY id"
-            return {row[0]: row[1:] for row in connection.execute(sql)}
+            sql = "SELECT id, title, authors, summary, abstract FROM paper ORDER BY id"
+            return {
+                id: (title, ", ".join(json.loads(authors)), summary, abstract)
+                for id, title, authors, summary, abstract in connection.execute(sql)
+            }
 
     def add(self, papers: Iterable[Paper], at: datetime | None = None) -> Counts:
         """Take papers in, all or none. Those that are there are joined, see the module.

@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from tilth.corpus.transforms.passages import divide, pieces
 from tilth.errors import DamagedError, DataError, UsageError, nearest
 from tilth.lookup import construct
 from tilth.retrieval.encoders import ENCODERS, load_encoder
@@ -42,6 +41,9 @@ def passage_spans(text: str, target: int) -> list[tuple[int, int]]:
     """(start, stop) in characters of the passages of a text; they cover it, blanks apart."""
     if len(text) <= target:
         return [(0, len(text))] if text.strip() else []
+    # It loads pyarrow, which a server of short texts has no use for.
+    from tilth.corpus.transforms.passages import divide, pieces
+
     found = pieces(text, target + target // 2, "characters")
     spans = [
         (found[first].start, found[last - 1].stop)
@@ -268,7 +270,7 @@ def _encoder(given: Any) -> Any:
     if isinstance(given, Mapping):
         options = dict(given)
         name = options.pop("name", "hashed")
-        if name in ("static", "transformer"):
+        if name in ("latent", "static", "transformer"):
             raise UsageError(f"an encoder {name!r} has weights: give its folder or the object")
         return construct("encoder", ENCODERS, name, options)
     return given

@@ -10,6 +10,7 @@ from typing import Any
 
 ENCODERS = {
     "hashed": "tilth.retrieval.encoders.hashed:Hashed",
+    "latent": "tilth.retrieval.encoders.latent:Latent",
     "static": "tilth.retrieval.encoders.static:Static",
     "transformer": "tilth.retrieval.encoders.transformer:Transformer",
 }

@@ -33,7 +33,11 @@ def open_folder(folder: Path, options: dict[str, Any]) -> Any:
     if (folder / hashed.FILE).is_file():
         from tilth.lookup import construct
 
-        stored = read_json(folder / hashed.FILE)
+        stored = _object(folder / hashed.FILE)
+        if stored.get("name") == "latent":
+            from tilth.retrieval.encoders.latent import Latent
+
+            return Latent.load(folder)
         return construct("encoder", ENCODERS, stored["name"], stored["parameters"])
     if not (folder / base.MODULES).is_file():
         if not (folder / "config.json").is_file():
