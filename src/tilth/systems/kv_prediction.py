@@ -62,7 +62,7 @@ CLAIMS = (
 
 def prepare(
     scale: str, data: Any, model: str | None, seed: int, *, cases: int = 200,
-    base_tokens: int = task.TOKENS, tokens: int = 288_000,
+    base_tokens: int = task.TOKENS, tokens: int = 300_000,
 ) -> Prepared:  # fmt: skip
     """`base_tokens` for the base, once for all seeds; `tokens` for what each arm learns."""
     smoke = scale == "smoke"
