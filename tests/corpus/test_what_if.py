@@ -135,7 +135,7 @@ def test_a_moved_threshold_changes_counts_and_who_stands_for_a_family(corpus, he
     assert snapshot(corpus).rule == RULE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.lists(
         st.tuples(

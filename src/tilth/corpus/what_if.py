@@ -154,10 +154,10 @@ def what_if(
     after = Snapshot(held.columns, rule, now, held.problems, held.places)
     values = _values(held, rule, focus)
     kept, kept_before = after.kept, held.kept
-    sides = [
+    gained, lost = (
         _side(held, after, np.flatnonzero(chosen), values, examples)
         for chosen in (kept & ~kept_before, kept_before & ~kept)
-    ]
+    )
     near: list[Near] = []
     if values is not None:
         near = nearest_to(held.columns, now, rule.conditions[focus], examples)
@@ -167,7 +167,7 @@ def what_if(
             Counts(name, rule.conditions.get(name, ""), *counts[name], *before_counts[name])
             for name in counts
         ),
-        *sides, _successions(held, kept_before, kept, examples), tuple(near),
+        gained, lost, _successions(held, kept_before, kept, examples), tuple(near),
     )  # fmt: skip
 
 
