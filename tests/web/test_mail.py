@@ -185,7 +185,7 @@ def test_the_form_wants_the_key_and_its_own_page(own_site, digest):
 def test_a_server_that_can_send_asks_for_confirmation_at_once(own_site, digest, mail):
     taken = threading.Event()
     mail.taken = lambda envelope: taken.set()
-    own_site.post = digest.poster(mail.server, {})
+    own_site.post = digest.poster(mail.server, dict)
     with serving(own_site) as address:
         assert ask(address, "/subscribe", {"address": READER, "every": "weekly"})[0] == 200
         assert taken.wait(30)

@@ -45,7 +45,7 @@ def test_subscribe_confirm_read_a_digest_and_end_it(browse, mail, tmp_path, scri
     with serving(site) as address:
         home = f"http://{address[0]}:{address[1]}"
         digest = Digest(site.library, site.secret, home)
-        site.post = digest.poster(mail.server, {})
+        site.post = digest.poster(mail.server, dict)
         tab = browse(width=375, dark=script, script=script)
 
         def looked_at():

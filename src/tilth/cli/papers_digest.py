@@ -199,10 +199,13 @@ def _cron(public_url: str, library: str, json: bool) -> None:
 
     from tilth.cli.output import emit, info
 
+    from tilth.papers.library import default_library
+
     program = shutil.which("tilth") or f"{sys.executable} -m tilth"
     words = f"papers digest --send --public-url {shlex.quote(public_url or 'https://HOST')}"
-    if library:
-        words += f" --library {shlex.quote(str(Path(library).resolve()))}"
+    # Always: a crontab knows nothing of $TILTH_LIBRARY.
+    path = Path(library) if library else default_library()
+    words += f" --library {shlex.quote(str(path.resolve()))}"
     # In a crontab a percent sign ends the command.
     line = f"*/15 * * * * cd {shlex.quote(str(Path.cwd()))} && {program} {words}".replace(
         "%", "\\%"

@@ -98,13 +98,13 @@ def test_one_sender_at_a_time(digest, server, postbox, library, caplog):
     with lock(library.path.with_name("papers.sqlite.sending")):
         with pytest.raises(LockedError):
             digest.deliver(server, {})
-        digest.poster(server, {})()  # A server that confirms at once leaves it to the other.
+        digest.poster(server, dict)()  # A server that confirms at once leaves it to the other.
     assert postbox.kept == [] and not caplog.records
-    digest.poster(server, {})()
+    digest.poster(server, dict)()
     assert len(postbox.to(READER)) == 1
     server.port = 1
     digest.subscribe("other@example.org", "daily")
-    digest.poster(server, {})()
+    digest.poster(server, dict)()
     assert "mail waits" in caplog.text and "other@example.org" not in caplog.text
 
 

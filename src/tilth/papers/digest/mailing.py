@@ -197,10 +197,13 @@ class Digest:
                 lambda entry: self.compose(entry, sender, measured), self._clock,
             )  # fmt: skip
 
-    def poster(self, server: MailServer, measured: Mapping[str, Measured]) -> Callable[[], None]:
+    def poster(
+        self, server: MailServer, measured: Callable[[], Mapping[str, Measured]]
+    ) -> Callable[[], None]:
         """What a server calls after a subscription was asked for, so that its confirmation leaves
         at once. It waits for the mail server, so call it in a thread; it raises nothing: what could
-        not be sent waits for the next run."""
+        not be sent waits for the next run. `measured` is asked each time: a digest that waited leaves
+        too, and is to say what is known then."""
         alone = threading.Lock()
 
         def post() -> None:
@@ -208,7 +211,7 @@ class Digest:
                 # Threads of this process wait for each other; another process that is sending takes
                 # this one too, or the next run does.
                 with alone, contextlib.suppress(LockedError):
-                    self.deliver(server, measured)
+                    self.deliver(server, measured())
             except TilthError as error:
                 log.warning("mail waits: %s", error)
             except Exception:
