@@ -10,7 +10,10 @@ from tilth.cli import COMMANDS
 from tilth.cli.main import run
 
 # Commands with commands of their own, and one of these.
-GROUPS = {"compress": "truncate", "corpus": "show", "zoo": "list", "evaluate": "membership"}
+GROUPS = {
+    "compress": "truncate", "corpus": "show", "zoo": "list", "evaluate": "membership",
+    "papers": "search",
+}  # fmt: skip
 
 
 def out_of(capsys, *words):

@@ -48,6 +48,10 @@ COMMANDS = {
         "tilth.cli.evaluate",
         "Was a text in a model's training data; how well a tuned model does its task.",
     ),
+    "papers": (
+        "tilth.cli.papers",
+        "Papers: import, search, what is new and talked about, and by e-mail.",
+    ),
     "data": ("tilth.cli.data", "List named data sets with licence and source."),
     "zoo": ("tilth.cli.zoo", "Micro models that two-stage methods start from: list, build."),
     "doctor": ("tilth.cli.doctor", "Check this installation and say what is missing."),
