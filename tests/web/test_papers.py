@@ -1,5 +1,6 @@
 """Papers pages over HTTP: what they show, what they refuse to say, what a vote does."""
 
+import dataclasses
 import re
 from html import unescape
 
@@ -110,6 +111,17 @@ def test_the_board_has_every_result_and_what_waits(server):
     assert "sarathi-serve" in waiting and "/papers/spgc" not in waiting
     text = ask(server, "/board?family=corpus")[1]
     assert "1 result." in text and "bert2bert" not in text
+
+
+def test_a_system_of_an_unknown_paper_has_no_link(server, site, monkeypatch):
+    facts = site.known.facts
+    other = dataclasses.replace(facts.cards["pie"], slug="of-another-package")
+    cards = {**facts.cards, other.slug: other}
+    monkeypatch.setattr(site.known, "_facts", dataclasses.replace(facts, cards=cards))
+    text = ask(server, "/board")[1]
+    assert "of-another-package" in text and "/papers/of-another-package" not in text
+    for path in set(re.findall(r'href="(/papers/[^"]+)"', text)):
+        assert site.library.many([path.removeprefix("/papers/")]), path
 
 
 def test_an_abstract_is_shown_only_from_the_library(server, site):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import pytest
 from web_site import ask
 
 HEAVY = "torch transformers pyarrow duckdb".split()
@@ -100,13 +101,29 @@ def test_words_that_do_not_go_together(tmp_path, capsys, monkeypatch):
     for words, says in (
         (["--llm", "http://127.0.0.1:1/v1"], "questions about a run"),
         (["--public-url", "https://papers.example.org"], "mail server"),
+        (["--public-url", "papers.example.org"], "no address of a server"),
         (["--set", "result=x"], "did you mean 'results'"),
+        ([str(tmp_path), "--public-url", "https://papers.example.org"], "wants a key"),
+        (["--host", "0.0.0.0"], "0.0.0.0 can be reached from elsewhere"),
     ):
         assert run(["serve", "--port", "0", *words]) == 2
         assert says in capsys.readouterr().err
+    assert run(["serve", "--port", "0", "--set", f"papers_encoder={tmp_path / 'none'}"]) == 1
+    assert "no such folder" in capsys.readouterr().err
     (tmp_path / "other.sqlite").write_bytes(b"no library at all" * 100)
     assert run(["serve", "--port", "0", "--set", f"library={tmp_path / 'other.sqlite'}"]) == 1
     assert "other.sqlite" in capsys.readouterr().err
+
+
+def test_an_llm_wants_a_corpus_to_answer_from(tmp_path, capsys):
+    from tilth.cli.serve_pages import run_pages
+    from tilth.errors import UsageError
+    from tilth.serving.http import Service
+
+    with pytest.raises(UsageError, match="no corpus"):
+        run_pages(str(tmp_path), Service(), "http://127.0.0.1:1/v1", "m", "")
+    assert run_pages(str(tmp_path), Service(), "", "", "") is None
+    assert "no corpus" in capsys.readouterr().err
 
 
 def test_small_answers_leave_at_once():

@@ -42,6 +42,7 @@ SLUGS = ["spgc", "long", "evil", "fail", "memory", "stay", "stubborn", "quick"]
 def smokes(monkeypatch):
     monkeypatch.setenv("TILTH_SERVE_KEY", "secret")
     monkeypatch.setenv("TILTH_SMTP_PASSWORD", "secret")
+    monkeypatch.setenv("THE_KEYRING", "secret")  # As --set llm_key may name it.
     smokes = Smokes(SLUGS, program=[sys.executable, "-c", CHILD])
     yield smokes
     smokes.stop()
@@ -79,7 +80,7 @@ def test_the_words_are_fixed_and_the_slug_is_of_the_table(smokes):
         with pytest.raises(Refused) as found:
             smokes.start(slug)
         assert found.value.status == 404
-    for number in ("0", "2", "-1", "x", "", "\u0661", "9" * 30):
+    for number in ("0", "2", "-1", "x", "", "\u0661", "9" * 30, "9" * 5000):
         with pytest.raises(Refused):
             smokes.find(number)
     assert smokes.find("1") is run
@@ -176,6 +177,11 @@ def test_pages_and_events_of_a_run(site, monkeypatch):
         run = site.smokes.find("1")
         run.lines.append("<script>alert(1)</script>")
         assert "<script>alert" not in ask(address, "/smoke/1")[1]
+        # A system whose paper the library does not hold has a page too, and no link.
+        other = site.smokes.start("quick")
+        assert other.wait(30)
+        status, text, _ = ask(address, f"/smoke/{other.number}")
+        assert status == 200 and "/papers/quick" not in text
         # A page watches until the end, whenever that comes.
         monkeypatch.setattr(run, "state", "running")
         assert 'http-equiv="refresh"' in ask(address, "/smoke/1")[1]

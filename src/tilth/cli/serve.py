@@ -61,7 +61,9 @@ def serve(
 
     Without a folder: papers and the board. With a run: search, ask, its corpus, report and model
     too. Completions, chats and embeddings, whole or as a stream; answers that are under way are
-    finished when the server is told to stop (Ctrl-C, SIGTERM). No text leaves this machine.
+    finished when the server is told to stop (Ctrl-C, SIGTERM). No text leaves this machine, but
+    for questions and passages where --llm is the address of another, and mails to subscribers
+    with --public-url.
 
     Examples:
 
@@ -78,10 +80,15 @@ def serve(
 
     from tilth.cli.output import emit, info
     from tilth.errors import MissingExtra, UsageError
+    from tilth.papers.digest.smtp import loopback
 
     key = _key(key_file)
-    if not _loopback(host) and not key:
-        raise UsageError(f"{host} can be reached from elsewhere, so the server wants a key",
+    # Papers and the board may be for everybody; the texts and the time of a model are not.
+    elsewhere = [one for one in _public(public_url) if (model or llm) and not loopback(one)]
+    if not loopback(host):
+        elsewhere.insert(0, host)
+    if elsewhere and not key:
+        raise UsageError(f"{elsewhere[0]} can be reached from elsewhere, so the server wants a key",
                          hint=f"--key-file FILE, or ${KEY}")  # fmt: skip
     options = _settings(settings or ())
     try:
@@ -221,19 +228,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _public(url: str) -> list[str]:
-    """The name in the address that mails lead to: a proxy passes it on as Host."""
+    """The name in the address that mails lead to: a proxy passes it on as Host. Raises UsageError
+    for what is no address."""
     from urllib.parse import urlsplit
 
-    return [urlsplit(url).hostname or ""] if url else []
+    from tilth.papers.digest.mailing import web_root
 
-
-def _loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return [urlsplit(web_root(url)).hostname or ""] if url else []
 
 
 def _key(path: str) -> str:

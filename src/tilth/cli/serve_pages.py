@@ -18,7 +18,8 @@ def open_site(
 ) -> Site:  # fmt: skip
     """The pages of papers, and those of a run where `folder` is one.
 
-    Raises DataError for a library that cannot be opened, UsageError for options without a run.
+    Raises DataError for a library or an encoder that cannot be opened, UsageError for options
+    without a run.
     """
     import threading
 
@@ -30,16 +31,23 @@ def open_site(
     from tilth.web.site import Site
 
     papers = open_library(library)
-    site = Site(papers, Known(results), secret(papers.path), encoder=papers_encoder or None)
+    encoder = None
+    if papers_encoder:
+        from tilth.retrieval.encoders import load_encoder
+
+        # A wrong folder is refused now, not at somebody's first search.
+        encoder = load_encoder(papers_encoder)
+    site = Site(papers, Known(results), secret(papers.path), encoder=encoder)
     if public_url:
         import os
 
         from tilth.papers.digest import Digest
         from tilth.papers.digest.smtp import mail_server
 
-        # The confirmation of a subscription leaves at once; digests are sent by the command.
+        # The confirmation of a subscription leaves at once, and whatever else waits; digests are
+        # made by the command.
         server = mail_server("", os.environ)
-        site.post = Digest(papers, site.secret, public_url).poster(server, site.measured)
+        site.post = Digest(papers, site.secret, public_url).poster(server, lambda: site.measured)
     if folder and (Path(folder) / "plan.resolved.toml").is_file():
         site.run = run_pages(folder, service, llm, llm_model, llm_key)
     elif llm:
@@ -62,11 +70,18 @@ def page_routes(site: Site) -> list[Route]:
 
 
 def run_pages(folder: str, service: Service, llm: str, llm_model: str, llm_key: str) -> Any:
-    """What the pages of a run are drawn from; None, with a word, where it has no corpus to show."""
+    """What the pages of a run are drawn from; None, with a word, where it has no corpus to show.
+
+    Raises UsageError where an LLM is given and there is nothing that it could answer from.
+    """
     import sys
     from urllib.parse import urlsplit
 
+    from tilth.errors import UsageError
+
     if not (Path(folder) / "corpus").is_dir():
+        if llm:
+            raise UsageError("has no corpus that --llm could answer from", where=folder)
         sys.stderr.write(f"{folder} has no corpus to show: its pages are left out\n")
         return None
     from tilth.build.run import Run

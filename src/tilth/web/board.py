@@ -30,9 +30,11 @@ def board(site: Site, request: Request) -> Response:
     counts = {
         verdict: sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS
     }  # fmt: skip
+    # A system of another package may measure a paper that this library does not hold.
+    held = site.library.many(list(facts.cards))
     return page.render(
         "papers/board.html", here="board", run=site.run, rows=rows, waiting=waiting, note=NOTE,
-        family=family, families=families, counts=counts,
+        family=family, families=families, counts=counts, held=held,
     )  # fmt: skip
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilth.errors import TilthError
 from tilth.evaluation.card import Card
-from tilth.evaluation.results import read_result
 from tilth.papers.measured import Measured
-from tilth.report.papers import board_rows, measured_of, read_cards
-
-log = logging.getLogger("tilth.web")
+from tilth.report.papers import board_rows, measured_of, read_cards, sound_results
 
 
 @dataclass(frozen=True)
@@ -44,15 +39,10 @@ class Known:
             files = sorted(self._folder.glob("*.json"))
             seen = [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files]
             if seen != self._seen:
-                self._facts, self._seen = self._read(files), seen
+                self._facts, self._seen = self._read(), seen
             return self._facts
 
-    def _read(self, files: list[Path]) -> Facts:
-        results = {}
-        for file in files:
-            try:
-                results[file.stem] = read_result(file)
-            except (TilthError, OSError, ValueError) as error:
-                log.warning("a result is left out: %s", error)
+    def _read(self) -> Facts:
+        results = sound_results(self._folder, self._cards)
         measured = measured_of(self._cards, results)
         return Facts(self._cards, results, measured, board_rows(self._cards, results))

@@ -64,7 +64,7 @@ class Site:
     `library`: of papers. `known`: cards and results. `secret`: bytes that sign the cookies of
     visitors and the links of mails. `run`: what pages of a run are drawn from, None where none is
     served. `post`: called after a subscription was asked for, so that its mail leaves at once.
-    `encoder`: a folder, for the search of papers by meaning; None takes tilth's own.
+    `encoder`: a folder or an object, for the search of papers by meaning; None takes tilth's own.
     """
 
     library: Library
@@ -90,11 +90,6 @@ class Site:
     def measured(self) -> Mapping[str, Measured]:
         """What is measured, by slug."""
         return self.facts.measured
-
-    @property
-    def families(self) -> list[str]:
-        """The families of the library's papers."""
-        return [name for name in self.library.families() if name]
 
     def search(self, query: str, how: str, **only: Any) -> list[Paper]:
         """The `BEST` papers for a query, or fewer; see papers.search."""

@@ -5,9 +5,9 @@
     run.lines, run.state                # as it goes; `changed` waits for more
 
 Nothing of the command line comes from a request but the slug, which must be one of the table. The
-child has a process group of its own, limits on address space and CPU, and no secret of the server
-in its environment; time by the clock is watched from outside. What it prints is kept as text up to
-a length and escaped where it is drawn.
+child has a process group of its own, limits on address space and CPU, and of the environment only
+what `PASSED` names: no secret of the server. Time by the clock is watched from outside. What it
+prints is kept as text up to a length and escaped where it is drawn.
 """
 
 from __future__ import annotations
@@ -31,8 +31,13 @@ SECONDS, CPU, MEMORY = 300.0, 900, 8 << 30
 LINES, LETTERS = 2000, 500
 # Seconds from asking a child to end to ending it; finished runs that are kept.
 GRACE, KEPT = 3.0, 20
-# Parts of names of the environment that a child has no business with.
-SECRET = ("_KEY", "_TOKEN", "SECRET", "PASSWORD", "SMTP")
+# What a child sees of the environment. A list of what it may see, not of what it may not: keys lie
+# under names that the user chose.
+PASSED = frozenset({
+    "PATH", "PYTHONPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "HOME", "USER", "TMPDIR", "TZ", "LANG",
+    "LC_ALL", "LC_CTYPE", "XDG_CACHE_HOME", "XDG_DATA_HOME", "TILTH_HOME", "TILTH_DATA", "HF_HOME",
+    "HF_HUB_OFFLINE", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES",
+})  # fmt: skip
 
 
 class Smoke:
@@ -49,10 +54,7 @@ class Smoke:
         self._wanted = "failed"  # What it is where it does not end well.
         self._listeners: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._lock = threading.Lock()
-        environment = {
-            name: value for name, value in os.environ.items()
-            if not any(part in name.upper() for part in SECRET)
-        }  # fmt: skip
+        environment = {name: value for name, value in os.environ.items() if name in PASSED}
         # No module of the folder that the server was started in is taken for one of Python's.
         environment |= {"PYTHONUNBUFFERED": "1", "PYTHONSAFEPATH": "1", "TERM": "dumb"}
         self._began = time.monotonic()
@@ -157,7 +159,8 @@ class Smokes:
     @property
     def current(self) -> Smoke | None:
         """The run that goes on."""
-        return next((run for run in self._runs.values() if run.running), None)
+        # A list, made at once: another thread may begin a run meanwhile.
+        return next((run for run in list(self._runs.values()) if run.running), None)
 
     def start(self, slug: str) -> Smoke:
         """Begin one. Raises Refused for a slug that is not in the table, and where one runs."""
@@ -177,7 +180,9 @@ class Smokes:
 
     def find(self, number: str) -> Smoke:
         """The run of a number. Raises Refused where there is none, or no more."""
-        found = self._runs.get(int(number)) if number.isascii() and number.isdigit() else None
+        # Python makes no number of thousands of digits.
+        counts = number.isascii() and number.isdigit() and len(number) < 9
+        found = self._runs.get(int(number)) if counts else None
         if found is None:
             raise Refused(404, "there is no such run, or no more", code="not_found")
         return found

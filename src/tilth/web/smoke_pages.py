@@ -35,9 +35,10 @@ def show(site: Site, request: Request) -> Response:
     run = site.smokes.find(request.path_params["number"])
     state, lines = run.state, list(run.lines)
     table = [line.split("\t") for line in lines if "\t" in line]
+    paper = site.library.many([run.slug]).get(run.slug)
     return page.render(
         "papers/smoke.html", here="papers", run=site.run, smoke=run, state=state, lines=lines,
-        title=site.library.paper(run.slug).title, trusted=page.trusted(request),
+        title=paper.title if paper else "", trusted=page.trusted(request),
         table=table if state != "running" and len({len(row) for row in table}) == 1 else [],
     )  # fmt: skip
 
