@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilth.errors import DataError, LimitError, TilthError, UsageError
+from tilth.errors import DataError, LimitError, UsageError
 from tilth.papers import importing
 from tilth.papers.builtin import open_library
 from tilth.papers.formats import FORMATS, common, json_lines
@@ -314,9 +314,14 @@ def test_an_address_is_asked_only_when_it_is_given(tmp_path, site):
     assert {paper.source for paper in made.papers()} == {"fetched from 127.0.0.1"}
     with pytest.raises(DataError, match="answers 404"):
         import_papers(made, site.url + "/nothing")
-    site.moved = "file:///etc/passwd"
-    with pytest.raises(TilthError, match=r"answers 302|does not answer"):
+    for elsewhere in ("file:///etc/passwd", "ftp://127.0.0.1/x", "//127.0.0.2/feed"):
+        site.moved = elsewhere
+        with pytest.raises(DataError, match=r"leads to|answers 302"):
+            import_papers(made, site.url + "/moved")
+    site.moved = site.url.replace("127.0.0.1", "localhost") + "/feed"
+    with pytest.raises(DataError, match=r"leads to http://localhost"):
         import_papers(made, site.url + "/moved")
+    assert site.asked[-1] == "/moved"
     site.shutdown()
     site.server_close()
     with pytest.raises(DataError, match="does not answer"):

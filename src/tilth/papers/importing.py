@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from tilth.errors import DataError, LimitError
@@ -75,12 +76,22 @@ def fetched(address: str) -> bytes:
     import urllib.error
     import urllib.request
 
+    class SameHost(urllib.request.HTTPRedirectHandler):
+        """Follows where the same host leads: no other one was named by the user."""
+
+        def redirect_request(self, request: Any, *rest: Any) -> Any:
+            to = urlsplit(rest[-1])
+            if to.scheme not in ("http", "https") or to.hostname != urlsplit(address).hostname:
+                raise DataError(f"leads to {rest[-1][:200]}", where=address,
+                                hint="give that address")  # fmt: skip
+            return super().redirect_request(request, *rest)
+
     request = urllib.request.Request(address, headers={"User-Agent": "tilth"})
-    # Only these two: a redirection to a file of this machine would be followed otherwise.
+    # No handler of files and FTP.
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler, urllib.request.HTTPHandler, urllib.request.HTTPSHandler,
-        urllib.request.HTTPRedirectHandler, urllib.request.HTTPErrorProcessor,
+        SameHost, urllib.request.HTTPErrorProcessor,
         urllib.request.HTTPDefaultErrorHandler, urllib.request.UnknownHandler,
     ):  # fmt: skip
         opener.add_handler(handler())

@@ -123,5 +123,8 @@ def made_paper(
         year=year if year in YEARS else None,
         family=clean_line(family)[:60],
         source=clean_line(source)[:200],
-        **cleaned,
+        title=cleaned["title"],
+        summary=cleaned["summary"],
+        abstract=cleaned["abstract"],
+        address=cleaned["address"],
     )

@@ -31,14 +31,14 @@ def entries(data: bytes) -> list[dict[str, Any]]:
     """The child's function: the entries of a file, in its order."""
     import logging
 
-    import bibtexparser
+    from bibtexparser.entrypoint import parse_string
     from bibtexparser.model import Entry, ParsingFailedBlock
 
     from tilth.documents.formats.decode import decode
 
     logging.disable(logging.CRITICAL)  # It would tell standard error of each bad entry.
     found: list[dict[str, Any]] = []
-    for block in bibtexparser.parse_string(decode(data)[0]).blocks:
+    for block in parse_string(decode(data)[0]).blocks:
         at = f"line {(block.start_line or 0) + 1}"
         # A key or a field that comes twice: the entry is whole, but was not worked on further.
         entry = getattr(block, "ignore_error_block", None) or block
