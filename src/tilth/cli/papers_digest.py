@@ -198,7 +198,6 @@ def _cron(public_url: str, library: str, json: bool) -> None:
     from pathlib import Path
 
     from tilth.cli.output import emit, info
-
     from tilth.papers.library import default_library
 
     program = shutil.which("tilth") or f"{sys.executable} -m tilth"
