@@ -203,3 +203,22 @@ def test_random_tokens_and_bodies_leave_the_server_whole(own_site, digest):
             assert ask(address, "/subscribe", body)[0] == 400
         assert ask(address, "/health")[0] == 200
     assert digest.listed() == ([], [])
+
+
+@pytest.mark.parametrize(
+    "search, mailed",
+    [
+        ("q=low+rank", "low rank"),
+        ("q=what+helps+against+long+texts", ""),
+        ("q=what+helps+against+long+texts&how=words", "what helps against long texts"),
+        ("q=what+helps%3F", ""),
+        ("q=" + "a" * 81, ""),
+        ("", ""),
+    ],
+)
+def test_the_form_carries_only_a_query_that_a_mail_can_match(own_site, search, mailed):
+    with serving(own_site) as address:
+        _, text, _ = ask(address, f"/papers?{search}")
+        assert f'name="query" value="{mailed}"' in text
+        assert ("whatever you searched for" in text) == bool(search and not mailed)
+        assert ("hold all words of" in text) == bool(mailed)

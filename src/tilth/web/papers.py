@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from tilth.errors import UsageError
 from tilth.evaluation.documentation import own_command
 from tilth.evaluation.results import NOTE, primary
+from tilth.papers.digest.subscriptions import wanted
 from tilth.papers.feed import day_page, verdicts
 from tilth.papers.measured import NOT_BUILT, VERDICTS, verdict_of
 from tilth.papers.paper import Paper
@@ -29,6 +30,8 @@ from tilth.web.site import BEST, Site
 # Papers of one page; pages that can be asked for; letters of a query; authors named in a row;
 # families listed, the largest, of however many an import brought.
 EACH, PAGES, QUERY, AUTHORS, FAMILIES = 25, 1000, 500, 3, 30
+# Words of a search that may stand in one paper all together, as a mail wants them.
+FEW = 3
 ORDERS = {"new": "New", "trending": "Trending"}
 WAYS = {"both": "words and meaning", "words": "words", "meaning": "meaning"}
 # Where a form leads back to: a page of papers on this server, with letters that an address has.
@@ -71,7 +74,7 @@ def feed(site: Site, request: Request) -> Response:
         best=BEST,
         built=len(facts.cards), judged=len(facts.results), every=site.library.count(),
         back=_here(request), grouped=not query and choice["order"] != "trending",
-        mails=site.post is not None,
+        mails=site.post is not None, mailed=_mailed(query, choice["how"]),
     )  # fmt: skip
 
 
@@ -160,6 +163,17 @@ def _row(site: Site, request: Request, paper: Paper, facts: Facts) -> dict[str, 
 def _families(site: Site) -> dict[str, int]:
     found = sorted(site.library.families().items(), key=lambda one: (-one[1], one[0]))
     return dict(sorted(one for one in found[:FAMILIES] if one[0]))
+
+
+def _mailed(query: str, how: str) -> str:
+    """The query as the filter of a mail, which wants all its words in a paper; empty where it is
+    more of a question, or cannot be one."""
+    if how != "words" and len(query.split()) > FEW:
+        return ""
+    try:
+        return wanted("daily", query, "", ())[1]
+    except UsageError:
+        return ""
 
 
 def _one(given: str, known: Mapping[str, Any], what: str) -> str:

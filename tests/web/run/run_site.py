@@ -95,8 +95,9 @@ def serving_run(pages):
 
 
 def get(address, path, **query):
-    """(status, text, headers) of one page."""
-    return ask(address, f"{path}?{urlencode(query)}" if query else path, accept="text/html")
+    """(status, text, headers) of one page, as for a person who typed its address."""
+    where = f"{path}?{urlencode(query)}" if query else path
+    return ask(address, where, accept="text/html", sec_fetch_site="none")
 
 
 def stream(address, path, **form):

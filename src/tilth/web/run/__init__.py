@@ -9,9 +9,15 @@ makes some of them quicker. What costs is limited for each visitor and for all; 
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.requests import Request
 from starlette.routing import Route
 
 from tilth import lookup
+from tilth.serving.guard import Receive, Send
+from tilth.web.run.asked import refuse_cross_site
 from tilth.web.run.pages import RunPages
 from tilth.web.site import Endpoint
 
@@ -39,7 +45,15 @@ def routes(pages: RunPages) -> list[Route]:
     """The routes of the pages of a run, from the literal table."""
     table = {f"{method} {path}": handler for method, path, handler in ROUTES}
     return [
-        Route(path, Endpoint(pages, lookup.load("page", table, f"{method} {path}"), method),
+        Route(path, OwnEndpoint(pages, lookup.load("page", table, f"{method} {path}"), method),
               methods=[method])
         for method, path, _ in ROUTES
     ]  # fmt: skip
+
+
+class OwnEndpoint(Endpoint):
+    """A route that no page of another site can ask, other than by a link that is followed."""
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        refuse_cross_site(Request(scope))
+        await super().__call__(scope, receive, send)

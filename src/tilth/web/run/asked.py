@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -56,8 +57,30 @@ def number(text: str, name: str) -> float:
 
 
 def own_page(request: Request) -> bool:
-    """Whether a page of this server, or a person who typed the address, asks. Browsers say so."""
-    return request.headers.get("sec-fetch-site", "none") in ("same-origin", "none")
+    """Whether a page of this server, or a person who typed the address, asks.
+
+    Browsers say so. Where one does not (an old one, or an address without TLS that is not
+    loopback), the page that it comes from must be of this very host.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    try:
+        host = urlsplit(request.headers.get("referer", "")).netloc.lower()
+    except ValueError:
+        return False
+    return bool(host) and host == request.headers.get("host", "").lower()
+
+
+def refuse_cross_site(request: Request) -> None:
+    """Refuse what a page of another site loads without leaving it, as pictures and frames: no
+    visitor sees that, and it would use this machine's cores. A link may be followed."""
+    headers = request.headers
+    if headers.get("sec-fetch-site") != "cross-site":
+        return
+    follows = headers.get("sec-fetch-mode") == "navigate"
+    if not follows or headers.get("sec-fetch-dest", "document") != "document":
+        raise Refused(403, "pages of another site are not served", code="origin")
 
 
 def none_such(what: str) -> Refused:

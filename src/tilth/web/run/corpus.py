@@ -7,11 +7,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tilth.corpus.families import largest_families
 from tilth.corpus.histograms import Limit, limits
 from tilth.corpus.rules import DUPLICATE
 from tilth.corpus.snapshot import counted
-from tilth.errors import UsageError
 from tilth.report.wording import figure
 from tilth.web.page import address
 from tilth.web.run.asked import words
@@ -20,7 +18,6 @@ from tilth.web.run.pages import RunPages
 from tilth.web.run.plots import bars
 from tilth.web.run.shown import cut
 
-FAMILIES = 10
 QUANTILES = {"0.05": "5 %", "0.5": "median", "0.95": "95 %"}
 
 
@@ -67,31 +64,26 @@ def conditions(pages: RunPages) -> list[dict[str, Any]]:
 
 def families(pages: RunPages) -> dict[str, Any] | None:
     """The largest families of duplicates, and which document stands for each."""
-    try:
-        found = largest_families(pages.run.corpus, FAMILIES)
-    except UsageError:
+    found = pages.families
+    if found is None:
         return None
-    held = pages.held
-    stands: dict[str, int] = {}
-    names = {entry["cluster"] for entry in found["largest"]}
-    cluster = held.columns.column("cluster").to_pylist()
-    for row, kept in enumerate(held.kept.tolist()):
-        if kept and cluster[row] in names:
-            stands[cluster[row]] = row
+    largest = []
     for entry in found["largest"]:
-        entry["sources"] = [cut(source.removesuffix("#0"), 120) for source in entry["sources"]]
-        lowest = entry["lowest_similarity"]
-        entry["lowest"] = "" if lowest is None else figure(round(lowest, 3))
-        row = stands.get(entry["cluster"], -1)
-        entry["stands"] = named(held, row) if row >= 0 else None
-    return found
+        lowest, row = entry["lowest_similarity"], entry["row"]
+        largest.append({
+            **entry,
+            "sources": [cut(source.removesuffix("#0"), 120) for source in entry["sources"]],
+            "lowest": "" if lowest is None else figure(round(lowest, 3)),
+            "stands": None if row is None else named(pages.held, row),
+        })  # fmt: skip
+    return {**found, "largest": largest}
 
 
 def signals(pages: RunPages, request: Request) -> Response:
     """Every measured number as a histogram, with the thresholds of the rule."""
     wanted = words(request, "q").lower()
     found = rule_limits(pages)
-    quantiles = pages.run.corpus.quantiles()
+    quantiles = pages.quantiles
     drawn = [
         {
             "bars": bars(histogram, found),

@@ -20,8 +20,13 @@ SOURCE, EXCERPT = 160, 110
 PLACE = "source"
 
 
-def documents(pages: RunPages, request: Request) -> Response:
-    """A page of the table. `show`, `reason`, `source`: a choice; `order`, `down`: by a column."""
+async def documents(pages: RunPages, request: Request) -> Response:
+    """A page of the table."""
+    return await pages.in_turn(table, request)
+
+
+def table(pages: RunPages, request: Request) -> Response:
+    """The page, drawn. `show`, `reason`, `source`: a choice; `order`, `down`: by a column."""
     held = pages.held
     show = choice(request, "show", SHOW, "all")
     order = choice(request, "order", (PLACE, *held.signals), PLACE)

@@ -8,9 +8,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import HTMLResponse
+import anyio
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
 
-from tilth.errors import DataError
+from tilth.errors import DataError, UsageError
 from tilth.serving.openai_forms import Refused
 from tilth.store.write import read_json
 from tilth.web.limiter import Limiter
@@ -26,6 +29,10 @@ if TYPE_CHECKING:
 AT_A_TIME = 2
 # Questions that are answered at a time: each takes a thread while a model writes.
 ANSWERS = 8
+# Requests that wait for a search or a rule; whoever comes beyond these is refused at once.
+WAITING = 128
+# Families of duplicates that are shown.
+FAMILIES = 10
 
 
 class RunPages:
@@ -61,6 +68,8 @@ class RunPages:
         self.generates = generates or Limiter(each=(10, 60), everyone=(40, 60))
         self.moves = moves or Limiter(each=(60, 10), everyone=(200, 10))
         self.turns = threading.BoundedSemaphore(AT_A_TIME)
+        # Of threads beside those that all other pages share.
+        self._threads = anyio.CapacityLimiter(AT_A_TIME)
         self._answering = threading.BoundedSemaphore(ANSWERS)
         # An encoder is not made for threads.
         self._dense = threading.Lock()
@@ -76,6 +85,16 @@ class RunPages:
     def piece(self, template: str, **values: Any) -> str:
         """A part of a page, as a script puts it into the page that is there."""
         return bytes(render(f"run/{template}", **values).body).decode("utf-8")
+
+    async def in_turn(
+        self, handler: Callable[[RunPages, Request], Response], request: Request
+    ) -> Response:
+        """What a handler that uses a core answers. Those that wait hold no thread, so all other
+        pages go on. Raises Refused, 429, where `WAITING` wait."""
+        if self._threads.statistics().tasks_waiting >= WAITING:
+            raise Refused(429, f"{WAITING} requests wait for a search; try again in a moment",
+                          code="queue_full", headers={"retry-after": "5"})  # fmt: skip
+        return await anyio.to_thread.run_sync(handler, self, request, limiter=self._threads)
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
@@ -118,6 +137,32 @@ class RunPages:
         return self.run.corpus.stats()
 
     @functools.cached_property
+    def quantiles(self) -> dict[str, Any]:
+        """Of every measured number, by name."""
+        return self.run.corpus.quantiles()
+
+    @functools.cached_property
+    def families(self) -> dict[str, Any] | None:
+        """The largest families of duplicates; `row` of each is the kept document that stands for
+        it, None for none. None where no search for duplicates was run."""
+        from tilth.corpus.families import largest_families
+
+        try:
+            found = largest_families(self.run.corpus, FAMILIES)
+        except UsageError:
+            return None
+        names = {entry["cluster"] for entry in found["largest"]}
+        cluster = self.held.columns.column("cluster").to_pylist()
+        stands = {
+            cluster[row]: row
+            for row, kept in enumerate(self.held.kept.tolist())
+            if kept and cluster[row] in names
+        }
+        for entry in found["largest"]:
+            entry["row"] = stands.get(entry["cluster"])
+        return found
+
+    @functools.cached_property
     def report(self) -> dict[str, Any]:
         return self.run.report
 
@@ -153,6 +198,8 @@ class RunPages:
             lambda: self.search("a", 1, self.best),
             lambda: self.histograms,
             lambda: self.stats,
+            lambda: self.quantiles,
+            lambda: self.families,
         ]
         if self.held.rule is not None:
             first.append(lambda: what_if(self.held, {}))

@@ -26,8 +26,15 @@ class Found(NamedTuple):
     passage: list[Part]
 
 
-def search(pages: RunPages, request: Request) -> Response:
-    """The form, and what was found for `q`."""
+async def search(pages: RunPages, request: Request) -> Response:
+    """The form, and what was found for `q`; the form alone waits for nobody."""
+    if words(request, "q", QUESTION):
+        return await pages.in_turn(page, request)
+    return page(pages, request)
+
+
+def page(pages: RunPages, request: Request) -> Response:
+    """The page, drawn."""
     query = words(request, "q", QUESTION)
     using = choice(request, "with", pages.searches, pages.best)
     k = whole(request, "k", SHOWN, 1, MOST)

@@ -30,7 +30,12 @@ AT = "at."
 EXAMPLES = 6
 
 
-def threshold(pages: RunPages, request: Request) -> Response:
+async def threshold(pages: RunPages, request: Request) -> Response:
+    """The page of a move, in its turn."""
+    return await pages.in_turn(moved, request)
+
+
+def moved(pages: RunPages, request: Request) -> Response:
     """The page of one condition; only what a move changes where `part` is asked for."""
     found = {limit.condition: limit for limit in rule_limits(pages)}
     if not found:
@@ -95,7 +100,7 @@ def results(pages: RunPages, change: WhatIf, focus: str) -> dict[str, Any]:
         "newly kept": (change.newly_kept.total, change.newly_kept.nearest),
         "newly dropped": (change.newly_dropped.total, change.newly_dropped.nearest),
     }
-    turned = {
+    turned: dict[str, dict[str, Any]] = {
         name: {"total": total, "rows": [line(one, change) for one in nearest]}
         for name, (total, nearest) in sides.items()
     }
@@ -106,7 +111,7 @@ def results(pages: RunPages, change: WhatIf, focus: str) -> dict[str, Any]:
         }
         for entry in change.near
     ]  # fmt: skip
-    families = [
+    families: list[dict[str, Any]] = [
         {"size": one.size, "sides": [somebody(pages, id) for id in (one.before, one.now)]}
         for one in change.successions.largest
     ]
