@@ -202,8 +202,8 @@ class Digest:
     ) -> Callable[[], None]:
         """What a server calls after a subscription was asked for, so that its confirmation leaves
         at once. It waits for the mail server, so call it in a thread; it raises nothing: what could
-        not be sent waits for the next run. `measured` is asked each time: a digest that waited leaves
-        too, and is to say what is known then."""
+        not be sent waits for the next run. `measured` is asked each time: a digest that waited
+        leaves too, and is to say what is known then."""
         alone = threading.Lock()
 
         def post() -> None:
