@@ -7,17 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from html import unescape
 from urllib.parse import urlencode
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_site import EVIL, RULE, Rote, get, marked, plain, stream
+from starlette.requests import Request
 from web_site import ask
 
 from tilth.corpus.what_if import what_if
 from tilth.documents.document import Document
 from tilth.types import Answer
 from tilth.web.limiter import Limiter
-from tilth.web.run import ROUTES, plots
+from tilth.web.run import ROUTES, RunPages, plots
 from tilth.web.run.document import PART, part
 from tilth.web.run.pages import AT_A_TIME
 from tilth.web.run.shown import cut, parts, shown
@@ -331,6 +333,17 @@ def test_searches_that_wait_hold_no_thread_and_are_counted(served, pages, monkey
             on.set()
         answers = [one.result()[0] for one in asked]
     assert set(answers) <= {200, 429} and answers.count(200) >= AT_A_TIME
+
+
+def test_nothing_is_searched_for_those_who_are_gone(pages):
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    def never(*_):
+        raise AssertionError("searched")
+
+    request = Request({"type": "http", "headers": []}, gone)
+    assert anyio.run(RunPages.in_turn, pages, never, request).status_code == 204
 
 
 def test_the_corpus_is_read_once_for_all_who_look(served, pages, monkeypatch):

@@ -30,7 +30,7 @@ AT_A_TIME = 2
 # Questions that are answered at a time: each takes a thread while a model writes.
 ANSWERS = 8
 # Requests that wait for a search or a rule; whoever comes beyond these is refused at once.
-WAITING = 128
+WAITING = 256
 # Families of duplicates that are shown.
 FAMILIES = 10
 
@@ -68,8 +68,7 @@ class RunPages:
         self.generates = generates or Limiter(each=(10, 60), everyone=(40, 60))
         self.moves = moves or Limiter(each=(60, 10), everyone=(200, 10))
         self.turns = threading.BoundedSemaphore(AT_A_TIME)
-        # Of threads beside those that all other pages share.
-        self._threads = anyio.CapacityLimiter(AT_A_TIME)
+        self._places = anyio.CapacityLimiter(AT_A_TIME)
         self._answering = threading.BoundedSemaphore(ANSWERS)
         # An encoder is not made for threads.
         self._dense = threading.Lock()
@@ -90,11 +89,17 @@ class RunPages:
         self, handler: Callable[[RunPages, Request], Response], request: Request
     ) -> Response:
         """What a handler that uses a core answers. Those that wait hold no thread, so all other
-        pages go on. Raises Refused, 429, where `WAITING` wait."""
-        if self._threads.statistics().tasks_waiting >= WAITING:
+        pages go on; nothing is done for those who are gone by then. Raises Refused, 429, where
+        `WAITING` wait."""
+        if self._places.statistics().tasks_waiting >= WAITING:
             raise Refused(429, f"{WAITING} requests wait for a search; try again in a moment",
                           code="queue_full", headers={"retry-after": "5"})  # fmt: skip
-        return await anyio.to_thread.run_sync(handler, self, request, limiter=self._threads)
+        async with self._places:
+            if await request.is_disconnected():
+                return Response(status_code=204)
+            # A thread beside those that all other pages share.
+            own = anyio.CapacityLimiter(1)
+            return await anyio.to_thread.run_sync(handler, self, request, limiter=own)
 
     @contextlib.contextmanager
     def answering(self) -> Iterator[None]:
