@@ -462,12 +462,15 @@ def test_soak(server, service, right):
     bombard(server, 2_000, 7)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     bombard(server, 8_000, 8)
+    told = set()
     for _ in range(5):
         plugs = [post(server, "/v1/completions", {**PLAIN, "stream": True}) for _ in range(200)]
         for place, plug in enumerate(plugs):
             if place % 2:
-                until(plug, b"\n\n")
+                told.add(until(plug, b"\r\n\r\n").split()[1])
             plug.close()
         wait(lambda: service.text.thread.live == 0)
         right()
+    # More than the queue takes: they are told to wait.
+    assert told == {b"200", b"429"}
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
