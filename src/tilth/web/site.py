@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,11 +109,18 @@ class Site:
 
 def routes(site: Site) -> list[Route]:
     """The routes of a site, from the literal table."""
-    table = {f"{method} {path}": handler for method, path, handler in ROUTES}
+    return routed(ROUTES, site, Endpoint)
+
+
+def routed(
+    table: Sequence[tuple[str, str, str]], source: Any, endpoint: type[Endpoint]
+) -> list[Route]:
+    """The routes of a literal table of (method, path, handler); `source` as for `Endpoint`."""
+    named = {f"{method} {path}": handler for method, path, handler in table}
     return [
-        Route(path, Endpoint(site, lookup.load("page", table, f"{method} {path}"), method),
+        Route(path, endpoint(source, lookup.load("page", named, f"{method} {path}"), method),
               methods=[method])
-        for method, path, _ in ROUTES
+        for method, path, _ in table
     ]  # fmt: skip
 
 

@@ -15,11 +15,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.routing import Route
 
-from tilth import lookup
 from tilth.serving.guard import Receive, Send
 from tilth.web.run.asked import refuse_cross_site
 from tilth.web.run.pages import RunPages
-from tilth.web.site import Endpoint
+from tilth.web.site import Endpoint, routed
 
 __all__ = ["ROUTES", "RunPages", "routes"]
 
@@ -43,12 +42,7 @@ ROUTES = (
 
 def routes(pages: RunPages) -> list[Route]:
     """The routes of the pages of a run, from the literal table."""
-    table = {f"{method} {path}": handler for method, path, handler in ROUTES}
-    return [
-        Route(path, OwnEndpoint(pages, lookup.load("page", table, f"{method} {path}"), method),
-              methods=[method])
-        for method, path, _ in ROUTES
-    ]  # fmt: skip
+    return routed(ROUTES, pages, OwnEndpoint)
 
 
 class OwnEndpoint(Endpoint):
