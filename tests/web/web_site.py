@@ -5,6 +5,7 @@ import http.client
 import socket
 import sys
 import threading
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -60,12 +61,14 @@ def write_result(folder, slug, verdict, low, high, margin, paper=None):
 def make_site(folder):
     """A site with the built-in papers, three imported ones that mean harm, three results."""
     library = open_library(folder / "papers.sqlite")
+    # At the very second of the others: which page a paper is on must not depend on the clock.
+    at = datetime.fromisoformat(library.paper("spgc").added)
     library.add([
         made_paper(EVIL, authors=(EVIL, "B", "C", "D"), summary=EVIL, abstract=EVIL + "\n\nx",
                    address="https://example.org/?a=<b>&c=\"d\"", family="<i>", source="bibtex <u>"),
         made_paper("javascript", address="javascript:alert(1)", summary="plain"),
         made_paper("Long " + "word" * 200, summary="\u202etxt.exe " * 40),
-    ])  # fmt: skip
+    ], at)  # fmt: skip
     results = folder / "results"
     write_result(results, "spgc", "holds", 0.1, 0.3, 0.05)
     write_result(results, "bert2bert", "direction only", 0.1, 0.4, 0.2, paper=0.47)
