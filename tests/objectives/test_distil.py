@@ -77,3 +77,12 @@ def test_a_network_that_teacher_and_student_would_share_is_refused():
     with pytest.raises(UsageError, match="network of its own"):
         SoftLabels(Bag(), tiny_model())
     assert SoftLabels(Choose(segment=16), tiny_model()).segment == 16
+
+
+def test_a_student_that_agrees_with_its_teacher_has_no_gradient():
+    teacher, student = tiny_model(1), tiny_model(1)
+    objective = SoftLabels(Inner(length=16), teacher)
+    made = objective.loss(student, objective.prepare(documents(), Draws()))
+    made.total.backward()
+    slopes = [float(p.grad.abs().max()) for p in student.parameters() if p.grad is not None]
+    assert slopes and max(slopes) < 1e-12

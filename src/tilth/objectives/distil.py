@@ -37,9 +37,16 @@ def divergence_sum(
     """T^2 times the sum over positions of KL(teacher || student) in nats. Both (..., classes)."""
     import torch.nn.functional as F
 
-    ours = F.log_softmax(logits.float() / temperature, dim=-1)
-    theirs = F.log_softmax(teacher.float() / temperature, dim=-1)
+    ours = F.log_softmax(_wide(logits) / temperature, dim=-1)
+    theirs = F.log_softmax(_wide(teacher) / temperature, dim=-1)
     return F.kl_div(ours, theirs, log_target=True, reduction="sum") * temperature**2
+
+
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    """At least 32 bits: half precision is too coarse for a sum, double is kept."""
+    import torch
+
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 class _Teacher:
@@ -161,5 +168,7 @@ class SoftLabels:
         teacher = self._teacher.model(model)
         with torch.no_grad():
             theirs = self.inner.logits(teacher, batch)
-        total = divergence_sum(self.inner.logits(model, batch), theirs, self.temperature)
+        # A few classes cost nothing in 64 bits, and a student who agrees then has no gradient.
+        ours = self.inner.logits(model, batch).double()
+        total = divergence_sum(ours, theirs.double(), self.temperature)
         return Loss(total, {}, len(batch))
