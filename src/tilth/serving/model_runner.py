@@ -21,9 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.serving.attention import attend
 from tilth.serving.cache import BLOCK, KVCache
+from tilth.serving.products import Linear, pack, product
 from tilth.serving.rotary import turned
 from tilth.serving.row import Row, Segment, lay_out
-from tilth.serving.weights import Layer, Linear, Norm, take_weights
+from tilth.serving.weights import Layer, Norm, take_weights
 
 if TYPE_CHECKING:
     import torch
@@ -40,6 +41,7 @@ class ModelRunner:
         self, model: PreTrainedModel, dtype: torch.dtype | None = None, device: str | None = None
     ) -> None:
         self.weights = take_weights(model, dtype, device)
+        pack(self.weights)
         self.shape = self.weights.shape
         self.dtype, self.device = self.weights.embed.dtype, self.weights.embed.device
         self._activation = _activations()[self.weights.activation]
@@ -116,7 +118,7 @@ class ModelRunner:
         with torch.inference_mode():
             bias = None if layer.qkv.bias is None else layer.qkv.bias[-size:]
             linear = Linear(layer.qkv.weight[-size:], bias)
-            made = _linear(self._normed(x, layer.before_attention), linear)
+            made = product(self._normed(x, layer.before_attention), linear)
             return made.view(len(x), self.shape.key_heads, self.shape.head)
 
     def logits(self, x: torch.Tensor) -> torch.Tensor:
@@ -124,7 +126,7 @@ class ModelRunner:
         import torch
 
         with torch.inference_mode():
-            return _linear(self._normed(x, self.weights.final), self.weights.head).float()
+            return product(self._normed(x, self.weights.final), self.weights.head).float()
 
     def _laid_out(self, cache: KVCache, segments: Sequence[Segment]) -> Row:
         compiled = self._kernels is not None and cache.turned
@@ -144,14 +146,14 @@ class ModelRunner:
     ) -> torch.Tensor:
         """One block, in its family's order of norms; x (tokens, width)."""
         mixed = self._attention(number, layer, self._normed(x, layer.before_attention), cache, row)
-        x = _added(x, self._out(mixed, layer.out, layer.after_attention, x))
-        inner = _linear(self._normed(x, layer.before_inner), layer.up)
+        x = self._out(mixed, layer.out, layer.after_attention, x)
+        inner = product(self._normed(x, layer.before_inner), layer.up)
         if self.weights.gated:
             gate, up = inner.chunk(2, dim=-1)
             inner = self._activation(gate).mul_(up)
         else:
             inner = self._activation(inner)
-        return _added(x, self._out(inner, layer.down, layer.after_inner, x))
+        return self._out(inner, layer.down, layer.after_inner, x)
 
     def _attention(
         self, number: int, layer: Layer, x: torch.Tensor, cache: KVCache, row: Row
@@ -159,7 +161,7 @@ class ModelRunner:
 
         shape = self.shape
         heads, both = shape.heads, shape.heads + shape.key_heads
-        mixed = _linear(x, layer.qkv).view(-1, both + shape.key_heads, shape.head)
+        mixed = product(x, layer.qkv).view(-1, both + shape.key_heads, shape.head)
         if layer.query_norm is not None:
             mixed[:, :heads] = self._head_norm(mixed[:, :heads], layer.query_norm)
             mixed[:, heads:both] = self._head_norm(mixed[:, heads:both], layer.key_norm)
@@ -207,15 +209,11 @@ class ModelRunner:
 
     def _out(
         self, x: torch.Tensor, linear: Linear, after: Norm | None, residual: torch.Tensor
-    ) -> tuple[torch.Tensor, bool]:
-        """What a block adds to the residual, and whether the sum is done already."""
-        import torch
-
-        if after is not None:
-            return self._normed(_linear(x, linear), after), False
-        if linear.bias is None:
-            return torch.addmm(residual, x, linear.weight.t()), True
-        return _linear(x, linear), False
+    ) -> torch.Tensor:
+        """The residual with what a block adds to it."""
+        if after is None:
+            return product(x, linear, residual)
+        return residual + self._normed(product(x, linear), after)
 
     def _normed(self, x: torch.Tensor, norm: Norm | None) -> torch.Tensor:
         import torch
@@ -237,17 +235,6 @@ class ModelRunner:
         if norm.weight.shape[0] == self.shape.head:
             return self._normed(rows, norm)
         return self._normed(rows.flatten(1), norm).view_as(rows)
-
-
-def _linear(x: torch.Tensor, linear: Linear) -> torch.Tensor:
-    import torch
-
-    return torch.nn.functional.linear(x, linear.weight, linear.bias)
-
-
-def _added(residual: torch.Tensor, made: tuple[torch.Tensor, bool]) -> torch.Tensor:
-    found, summed = made
-    return found if summed else residual + found
 
 
 def _activations() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tilth.errors import DataError
+from tilth.serving.products import Linear
 from tilth.serving.rotary import KINDS, Rotary
 from tilth.store.digest import digest
 
@@ -55,13 +56,6 @@ NAMES = {
 INPUT_FIRST = CENTRED = frozenset({"gpt2"})
 ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu": "gelu", "relu": "relu",
                "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh"}  # fmt: skip
-
-
-class Linear(NamedTuple):
-    """y = x W' + b. `weight` (out, in), `bias` (out) or None."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
 
 
 class Norm(NamedTuple):
