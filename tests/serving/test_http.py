@@ -1,5 +1,6 @@
 """The server: OpenAI's client, the guard, and requests that mean harm; the next one is right."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -425,6 +426,53 @@ def test_the_command_finishes_what_is_under_way(folder):
     finally:
         process.kill()
         process.stdout.close()
+
+
+def test_killed_in_mid_stream_the_reader_knows_and_the_next_server_is_right(folder):
+    body = {"prompt": "one", "max_tokens": 120, "n": 16, "stream": True, "ignore_eos": True}
+    before = sorted(folder.rglob("*"))
+    (text,) = Engine(folder).generate([PLAIN["prompt"]], tokens=8, temperature=0)
+    port = "0"
+    for _ in range(2):
+        process, address = started(["serve", str(folder), "--port", port])
+        try:
+            status, found, _ = ask(address, "/v1/completions", PLAIN)
+            assert status == 200 and found["choices"][0]["text"] == text
+            plug = post(address, "/v1/completions", body)
+            seen = until(plug, b"\n\n")
+            process.kill()
+            with contextlib.suppress(ConnectionResetError):
+                while part := plug.recv(65536):
+                    seen += part
+            # No chunk of length 0 and no [DONE]: whoever reads can tell that it was cut.
+            assert b"[DONE]" not in seen and not seen.endswith(b"0\r\n\r\n")
+            plug.close()
+        finally:
+            process.kill()
+            process.wait(60)
+            process.stdout.close()
+        port = str(address[1])  # free again at once
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_model_with_a_draft_is_served(folder, tmp_path):
+    from tilth.cli.serve import _service
+
+    options = {"draft": str(folder), "strategy": "turns", "length": 3}
+    service = _service(folder, "", "", options, LIMITS)
+    (text,) = Engine(folder).generate([PLAIN["prompt"]], tokens=8, temperature=0)
+    try:
+        with served(service) as address:
+            status, found, _ = ask(address, "/v1/completions", PLAIN)
+            assert status == 200 and found["choices"][0]["text"] == text
+            _, streamed, _ = ask(address, "/v1/completions", {**PLAIN, "stream": True})
+            assert "".join(one["choices"][0]["text"] for one in events(streamed)) == text
+            status, found, _ = ask(address, "/v1/completions", {**PLAIN, "echo": True,
+                                                                "logprobs": 1})  # fmt: skip
+            assert status == 400 and "draft" in found["error"]["message"]
+        assert service.text.thread.engine.tally.tokens_a_round > 1
+    finally:
+        service.stop()
 
 
 def test_a_run_without_a_model_is_served_without_torch(tmp_path):

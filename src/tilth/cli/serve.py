@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 KEY = "TILTH_SERVE_KEY"
 # What --set takes, with the type of each: options of the engine, and of the pages.
 ENGINE = {"policy": str, "row": int, "sequences": int, "memory": int, "block": int, "dtype": str,
-          "device": str}  # fmt: skip
+          "device": str, "draft": str, "strategy": str, "length": int}  # fmt: skip
 PAGES = {"results": str, "library": str, "papers_encoder": str, "llm_model": str, "llm_key": str}
 SETTINGS = {**ENGINE, **PAGES}
 # A key is guessed by nobody: the server does not count wrong ones.
@@ -72,6 +72,8 @@ def serve(
         tilth serve my-run
 
         tilth serve my-model --port 8001 --set sequences=16
+
+        tilth serve my-model --set draft=my-small-model --set strategy=turns
 
         tilth serve my-model --host 0.0.0.0 --key-file key.txt --name models.example.org
     """
@@ -197,10 +199,10 @@ def _service(
         own = f"{name}-encoder" if texts is not None else name
         service.embedder = Embedder(own, load_encoder(vectors), limits.queue)
     if texts is not None:
-        from tilth.serving.engine import Engine
+        from tilth.serving.strategies import open_engine
         from tilth.serving.text_model import TextModel
 
-        service.text = TextModel(name, texts, Engine(texts, **options), limits.queue)
+        service.text = TextModel(name, texts, open_engine(texts, **options), limits.queue)
     return service
 
 

@@ -156,6 +156,9 @@ class Engine:
         self.waiting.append(live)
         return live.id
 
+    def close(self) -> None:
+        """End processes of its own, which only engines with a draft have."""
+
     def cancel(self, request: int) -> bool:
         """End a request; whether it was there. Its event comes with the next step."""
         for live in (*self.waiting, *self.running):

@@ -42,8 +42,9 @@ class TextModel:
         self._turns = asyncio.Semaphore(2)
 
     def stop(self) -> None:
-        """End the engine's thread."""
+        """End the engine's thread, and what the engine itself has begun."""
         self.thread.stop()
+        self._engine.close()
 
     async def tokenized(self, asked: Asked) -> list[list[int]]:
         """The token ids of each prompt, or of the conversation. Raises LimitError, with both

@@ -55,6 +55,8 @@ def open_engine(
     if (draft is None) != (name == "plain"):
         raise UsageError(f"strategy {name!r} takes {'a' if draft is None else 'no'} draft model")
     if draft is None:
+        if length is not None:
+            raise UsageError("length is that of drafts, and there is no draft model")
         from tilth.serving.engine import Engine
 
         return Engine(model, tokenizer, **options)
