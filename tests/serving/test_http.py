@@ -269,6 +269,12 @@ def test_what_asks_for_too_much_is_refused_with_the_numbers(server, right, servi
     long = [{"role": "user", "content": "one two "} for _ in range(900)]
     status, found, _ = ask(server, "/v1/chat/completions", {"messages": long})
     assert status == 400 and found["error"]["code"] == "context_length_exceeded"
+    assert "the messages take at least" in found["error"]["message"]
+    assert "the model's context is 128" in found["error"]["message"]
+    # What the bytes do not show, the tokens do.
+    odd = [{"role": "user", "content": "q" * 100} for _ in range(2)]
+    status, found, _ = ask(server, "/v1/chat/completions", {"messages": odd})
+    assert status == 400 and found["error"]["code"] == "context_length_exceeded"
     assert re.search(r"take [\d,]+ tokens; the model's context is 128", found["error"]["message"])
     status, found, _ = ask(server, "/v1/completions", b" " * 300_000)
     assert status == 413 and "200,000" in found["error"]["message"]
@@ -277,6 +283,108 @@ def test_what_asks_for_too_much_is_refused_with_the_numbers(server, right, servi
     assert ask(server, "/v1/completions")[0] == 405
     right()
     assert service.text.thread.live == 0
+
+
+def words(count, seed=0):
+    """A text of letters that are hardly ever the same, so that cutting it takes time."""
+    draw = random.Random(seed)
+    return "".join(draw.choices("abcdefghijklmnop \n\u00e9", k=count))
+
+
+@pytest.fixture
+def wide(service):
+    """A server that takes large bodies."""
+    limits = dataclasses.replace(LIMITS, body=4 * 2**20)
+    with served(http.Service(service.text, limits=limits)) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def asking(*given, **named):
+    """A request in a thread of its own; `[0]` is its answer when it is over."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(ask(*given, **named)))
+    thread.start()
+    yield found
+    thread.join(120)
+    assert found
+
+
+def test_a_large_prompt_is_cut_while_others_are_answered(wide, service, monkeypatch):
+    cut, begun, told = service.text._tokenized, threading.Event(), []
+
+    def watched(asked):
+        begun.set()
+        found = cut(asked)
+        told.append("cut")
+        return found
+
+    monkeypatch.setattr(service.text, "_tokenized", watched)
+    text = words(400_000)
+    with asking(wide, "/tokenize", {"prompt": text}) as found:
+        assert begun.wait(60)
+        while "cut" not in told:
+            assert ask(wide, "/health")[0] == 200
+            told.append("health")
+    # Some may slip in before the cutting begins, many only while it goes on.
+    assert told.index("cut") > 10
+    assert found[0][1]["tokens"][1:] == tiny.tokenizer().encode(text).ids
+
+
+def test_large_prompts_wait_for_each_other_and_nobody_else(wide, service, monkeypatch):
+    cut, gate, large = service.text._tokenized, threading.Event(), []
+
+    def held(asked):
+        if len(asked.prompts[0]) > 1000:
+            large.append(asked)
+            assert gate.wait(60)
+        return cut(asked)
+
+    monkeypatch.setattr(service.text, "_tokenized", held)
+    body = {"prompt": words(100_000)}
+    with asking(wide, "/tokenize", body) as one, asking(wide, "/tokenize", body) as other:
+        wait(lambda: large)
+        assert ask(wide, "/tokenize", {"prompt": "one"})[0] == 200
+        assert len(large) == 1
+        gate.set()
+    assert one[0][1] == other[0][1]
+
+
+def test_what_cannot_fit_is_not_even_cut(wide, service, monkeypatch):
+    monkeypatch.setattr(service.text, "_tokenized", None)
+    longest = service.text.spelling.longest
+    body = {"prompt": "four " * 60_000}
+    status, found, _ = ask(wide, "/v1/completions", body)
+    assert status == 400 and found["error"]["code"] == "context_length_exceeded"
+    assert f"at least {-(-300_000 // longest):,} tokens; the" in found["error"]["message"]
+    talk = [{"role": "user", "content": "four " * 1000} for _ in range(4)]
+    status, found, _ = ask(wide, "/v1/chat/completions", {"messages": talk})
+    assert status == 400 and "the messages take at least" in found["error"]["message"]
+
+
+def test_no_token_is_longer_than_the_longest():
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers
+
+    from tilth.serving.spelling import Spelling
+
+    composed = Tokenizer.from_str(tiny.tokenizer().to_str())
+    composed.normalizer = normalizers.NFC()
+    for tokenizer in (tiny.tokenizer(), composed):
+        longest = Spelling(tokenizer).longest
+        for text in (
+            "four five six",
+            "\u20ac" * 9,
+            "\u03b9\u0308\u0301" * 50,
+            "e\u0301" * 20,
+            words(500),
+        ):
+            (ids,) = bpe.encode(tokenizer, [text])
+            assert len(ids) * longest >= len(text.encode())
+    # Where bytes may be lost before they are cut, nothing is known.
+    composed.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.ByteLevel(use_regex=False)]
+    )
+    assert Spelling(composed).longest == 0
 
 
 def test_random_bodies_stop_nothing(server, right):

@@ -43,6 +43,7 @@ from tilth.serving.model_runner import Segment
 from tilth.serving.opening import Opened, open_model
 from tilth.serving.sampler import Sampling
 from tilth.serving.scheduler import Limits, Plan, policy_named, schedule
+from tilth.tokens.bpe import encode
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +111,8 @@ class Engine:
             prompt.encode("utf-8")
         except UnicodeEncodeError as error:
             raise DataError(f"the prompt is no valid text: {error.reason}") from None
-        return [self.begin, *self.tokenizer.encode(prompt, add_special_tokens=False).ids]
+        # By the call for many texts: that for one keeps Python's lock, and all threads would wait.
+        return [self.begin, *encode(self.tokenizer, [prompt])[0]]
 
     def check(self, prompt: int, tokens: int) -> None:
         """Raises LimitError where a prompt of so many tokens, and an answer of so many, cannot

@@ -89,7 +89,7 @@ class Service:
             asked = Asked(model, [forms.valid_text(prompt, "prompt")])
         fields.end()
         text = self._text(asked.model)
-        (ids,) = await text.tokenized(asked)
+        (ids,) = await text.tokenized(asked, longer=True)
         await sender.json({"tokens": ids, "count": len(ids), "max_model_len": text.context})
 
     async def embeddings(self, body: bytes, named: dict[str, str], sender: Sender) -> None:

@@ -1,4 +1,5 @@
-"""The letters of single tokens, for log-probabilities: a token may be a part of a letter.
+"""The letters of single tokens, for log-probabilities: a token may be a part of a letter; and how
+few tokens a text can take.
 
 Byte-level tokenizers write each byte as a letter (Radford et al., 2019); others write bytes that
 they have no letter for as <0xE2>, and a blank as a lower eighth block.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilth.tokens.words import _alphabet
 
@@ -16,10 +17,16 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 BLANK = "\u2581"
+# Steps before the model that lose no byte of a text.
+LOSSLESS = ("ByteLevel", "Digits", "Split")
+# By what a normaliser divides the bytes of a text at most: NFC makes two of seven (U+0390), and of
+# nothing fewer.
+SHRINKS = {None: 1, "NFC": 4}
 
 
 class Spelling:
-    """The tokens of one tokenizer as bytes and as letters."""
+    """The tokens of one tokenizer as bytes and as letters. `longest`: of how many bytes of a text a
+    token can stand at most; 0 where that is not known."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         state = json.loads(tokenizer.to_str())
@@ -27,6 +34,20 @@ class Spelling:
         self._added = {token["id"]: token for token in state["added_tokens"]}
         self._bytewise = "ByteLevel" in json.dumps(state.get("decoder"))
         self._letters = _alphabet()
+        self.longest = self._longest(state) if self._bytewise else 0
+
+    def _longest(self, state: dict[str, Any]) -> int:
+        model, added = state["model"], state["added_tokens"]
+        cut, normaliser = state["pre_tokenizer"] or {}, (state["normalizer"] or {}).get("type")
+        steps = cut.get("pretokenizers", [cut])
+        known = model["type"] == "BPE" and self._letters.keys() <= model["vocab"].keys()
+        kept = all(one.get("type") in LOSSLESS and one.get("behavior") != "Removed"
+                   for one in steps)  # fmt: skip
+        # Added tokens may swallow blanks before and behind them.
+        if not (known and kept) or any(one["lstrip"] or one["rstrip"] for one in added):
+            return 0
+        sizes = [*map(len, model["vocab"]), *(len(one["content"].encode()) for one in added)]
+        return max(sizes) * SHRINKS.get(normaliser, 0)
 
     def bytes(self, token: int) -> bytes:
         """What a token adds to a text, in UTF-8; nothing where it is a special token."""

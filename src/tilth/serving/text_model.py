@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +23,14 @@ from tilth.serving.streaming import Sender
 from tilth.tokens.chat import Chat
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from tilth.serving.engine import Engine
 
 # Tokens of a chat's answer where nobody says how many; fewer where the context ends.
 TOKENS = 1024
+# Bytes of a request from which its texts are large: one after the other is cut into tokens.
+LARGE = 64 * 2**10
 
 
 class TextModel:
@@ -35,22 +40,40 @@ class TextModel:
     def __init__(self, name: str, folder: str | Path, engine: Engine, most: int = 128) -> None:
         self.name, self.context, self._engine = name, engine.context, engine
         # Copies of its own: the engine's thread reads tokens back at the same time.
-        self._chat = Chat.load(folder)
+        self._chat = _Chat.load(folder)
         self.spelling = Spelling(engine.tokenizer)
         self.thread = EngineThread(engine, most)
-        # Long prompts are cut into tokens beside the loop, two at a time.
-        self._turns = asyncio.Semaphore(2)
+        # Cutting takes some hundred times a text's bytes of memory: large ones wait for each other,
+        # also where nobody waits for them any more. Small ones wait for none.
+        self._large = ThreadPoolExecutor(1, "tokens")
 
     def stop(self) -> None:
         """End the engine's thread, and what the engine itself has begun."""
+        self._large.shutdown(wait=False, cancel_futures=True)
         self.thread.stop()
         self._engine.close()
 
-    async def tokenized(self, asked: Asked) -> list[list[int]]:
-        """The token ids of each prompt, or of the conversation. Raises LimitError, with both
-        numbers, for a conversation that cannot fit; DataError as `Chat.render`."""
-        async with self._turns:
+    async def tokenized(self, asked: Asked, longer: bool = False) -> list[list[int]]:
+        """The token ids of each prompt, or of the conversation; `longer`: also of a prompt that is
+        seen not to fit without them. Raises LimitError, with both numbers, for what cannot fit;
+        DataError as `Chat.render`."""
+        contents = [one["content"] for one in asked.messages]
+        texts = [one for one in asked.prompts if isinstance(one, str)]
+        sizes = [len(one.encode("utf-8", "replace")) for one in contents or texts]
+        if contents:
+            self._could_fit("messages take", sum(sizes))
+        elif sizes and not longer:
+            self._could_fit("prompt takes", max(sizes))
+        if sum(sizes) < LARGE:
             return await asyncio.to_thread(self._tokenized, asked)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._large, self._tokenized, asked)
+
+    def _could_fit(self, who: str, size: int) -> None:
+        """Refuses so many bytes before they are cut, which may take seconds."""
+        if self.spelling.longest and (least := -(-size // self.spelling.longest)) > self.context:
+            raise LimitError(f"the {who} at least {least:,} tokens; the model's context is "
+                             f"{self.context:,}", hint="less text")  # fmt: skip
 
     def _tokenized(self, asked: Asked) -> list[list[int]]:
         if not asked.messages:
@@ -127,3 +150,22 @@ class TextModel:
         """What all parts of one answer begin with."""
         name = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
         return {"id": name, "created": int(time.time()), "model": self.name}
+
+
+class _Chat(Chat):
+    """A chat whose texts are cut while other threads run."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._tokenizer: Any = _Unlocked(self._tokenizer)
+
+
+class _Unlocked:
+    """`encode` of a tokenizer, by its call for many texts: that for one keeps Python's lock."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> Any:
+        (found,) = self._tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)
+        return found
