@@ -14,21 +14,30 @@ from pathlib import Path
 
 from _peer import environment
 
+from tilth.errors import DataError
+from tilth.serving.virtual import Ask, Step
+
 CHILD = Path(__file__).with_name("_serve_child.py")
 # The exporter of OpenVINO wants a `transformers` of its own, older one: hence environments.
 PACKAGES = {
     "ctranslate2": ["ctranslate2==4.8.5", "transformers", "torch==2.13.0"],
     "openvino": ["openvino-genai==2026.4.1", "optimum-intel[openvino]", "torch==2.13.0"],
+    # Compiled on the spot, which takes long and needs a C++ compiler.
+    "llama": ["llama-cpp-python==0.3.36", "gguf", "safetensors"],
 }
 MODULES = {
     "ctranslate2": "ctranslate2, transformers, torch",
     "openvino": "openvino_genai, optimum.exporters.openvino.convert",
+    "llama": "llama_cpp, gguf, safetensors",
 }
 # name of the row -> (peer, type of the weights, name of the converted folder)
 ROWS = {
     "CTranslate2": ("ctranslate2", "float32", "ct2"),
     "CTranslate2 int8": ("ctranslate2", "int8", "ct2"),
     "OpenVINO GenAI": ("openvino", "float32", "openvino"),
+    "OpenVINO int8": ("openvino", "int8", "openvino8"),
+    "llama.cpp": ("llama", "float32", "llama.gguf"),
+    "llama.cpp int8": ("llama", "int8", "llama8.gguf"),
 }
 
 
@@ -62,15 +71,15 @@ class Peer:
             stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         given = {"peer": peer, "folder": str(folder), "made": f"{folder}-{made}", "type": kind}
-        self.version = self._ask(given).get("version", "")
+        self.version = self.ask(given).get("version", "")
 
-    def seconds(self, prompts: list[list[int]], new: int | list[int]) -> float | None:
+    def seconds(self, prompts: list[list[int]], new: int) -> float | None:
         """CPU seconds of the child for these prompts and answers; None where it cannot."""
         if self.reason:
             return None
-        return self._ask({"prompts": prompts, "new": new}).get("seconds")
+        return self.ask({"prompts": prompts, "new": new}).get("seconds")
 
-    def _ask(self, what: dict) -> dict:
+    def ask(self, what: dict) -> dict:
         assert self.process is not None and self.process.stdin and self.process.stdout
         try:
             self.process.stdin.write(json.dumps(what) + "\n")
@@ -83,7 +92,39 @@ class Peer:
         return found
 
     def close(self) -> None:
+        """End the child."""
         if self.process is not None:
             assert self.process.stdin is not None
             self.process.stdin.close()
             self.process.wait()
+
+
+class PeerServer:
+    """A peer that takes requests as they come, as `tilth.serving.virtual.Server` of asks: seconds
+    are the child's processor time."""
+
+    def __init__(self, peer: Peer, prompts: list[list[int]]) -> None:
+        self.peer, self.prompts = peer, prompts
+        self.count, self.running = 0, set()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.running)
+
+    def submit(self, ask: Ask) -> int:
+        number = self.count
+        prompt = self.prompts[number][: ask.prompt]
+        self.peer.ask({"add": prompt, "new": ask.tokens, "number": number})
+        self.running.add(number)
+        self.count += 1
+        return number
+
+    def step(self) -> Step:
+        """Raises DataError where the peer cannot."""
+        work = tuple((number, 1, 0) for number in sorted(self.running))
+        found = self.peer.ask({"step": True})
+        if self.peer.reason:
+            raise DataError(self.peer.reason)
+        self.running -= set(found["over"])
+        gave, over = tuple(found["gave"]), tuple(found["over"])
+        return Step(work, (), gave, over, found["seconds"], 0)
