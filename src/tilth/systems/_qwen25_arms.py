@@ -11,6 +11,7 @@ import numpy as np
 
 from tilth.evaluation.card import Invariant, Measured, Ratio
 from tilth.models.checkpoint import Checkpoint
+from tilth.models.decoder import count_parameters
 from tilth.models.families import build_family
 from tilth.models.surgery.positions import rope_base
 from tilth.objectives.batch import Draws
@@ -225,7 +226,8 @@ def far(inputs: Inputs, model: Any) -> Ratio:
 def long_arm(abf: bool) -> Callable[[Inputs, int], Measured]:
     def measure(inputs: Inputs, seed: int) -> Measured:
         model, spent = longer_rows(inputs, seed, abf)
-        return Measured({FAR: far(inputs, model)}, tokens=spent)
+        size = count_parameters(model)
+        return Measured({FAR: far(inputs, model)}, tokens=spent, parameters=size)
 
     return measure
 
@@ -234,7 +236,8 @@ def arm(stage: Callable[..., tuple[Any, int]], *more: Any) -> Callable[[Inputs, 
     def measure(inputs: Inputs, seed: int) -> Measured:
         model, spent = stage(inputs, seed, *more)
         _, rewards = rolled(inputs, model, inputs.asked, 30_000 + seed)
-        return Measured({PASS: np.mean(rewards, axis=1)}, tokens=spent)
+        size = count_parameters(model)
+        return Measured({PASS: np.mean(rewards, axis=1)}, tokens=spent, parameters=size)
 
     return measure
 
