@@ -15,6 +15,9 @@ from tilth.models.surgery.widen import widen
 from tilth.testing.architectures import MODELS, NAMES, checkpoint
 
 GROUPED = ("llama", "llama-untied", "mistral", "qwen2", "qwen3", "olmo2")
+# Their stream passes a norm after each layer; their key heads are as many as their heads.
+NORMED = ("bert", "roberta", "electra", "longformer")
+ALL = (*NAMES, "llama-untied")
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -28,7 +31,8 @@ def test_doubling_keeps_the_function(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["bert", "electra", "electra-wide", "gpt2", "llama", "modernbert", "roberta"]
+    "name",
+    [n for n in (*ALL, "electra-wide") if n not in ("mistral", "qwen3", "olmo2", "llama-untied")],
 )
 def test_a_tied_head_can_become_one_of_its_own(name):
     small = checkpoint(name)
@@ -60,7 +64,7 @@ def test_a_random_map_of_the_stream_is_no_promise():
     assert "norms" in done.promise.because
 
 
-@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "modernbert", "olmo2"])
+@pytest.mark.parametrize("name", ALL)
 def test_aki_takes_new_units_from_the_layer_above(name):
     small = checkpoint(name)
     done = operate("widen", small, width=64, method="AKI", seed=4)
@@ -80,17 +84,21 @@ def test_aki_takes_new_units_from_the_layer_above(name):
     assert equal_bits(mine[:48], theirs[:48])
 
 
-def test_neutral_parameters_change_nothing():
-    for name in ("gpt2", "llama", "qwen2", "electra", "modernbert"):
-        assert operate("widen", checkpoint(name)).promise.identical
-        assert operate("deepen", checkpoint(name), layers=2).promise.identical
-        assert operate("truncate", checkpoint(name), layers=2).promise.identical
+@pytest.mark.parametrize("name", ALL)
+def test_neutral_parameters_change_nothing(name):
+    small = checkpoint(name)
+    for made in (widen(small), deepen(small, layers=2), truncate(small, layers=2)):
+        assert made.digest == small.digest
+    assert operate("widen", small).promise.identical
 
 
-def test_grown_models_are_saved_and_loaded(tmp_path):
-    made = widen(checkpoint("qwen2"), heads=8, kv_heads=4)
+@pytest.mark.parametrize("name", ALL)
+def test_grown_models_are_saved_and_loaded(name, tmp_path):
+    sizes = {"heads": 8, "kv_heads": 4} if name in GROUPED else {"width": 64}
+    made = deepen(widen(checkpoint(name), **sizes), layers=3)
     made.save(tmp_path)
-    assert logit_difference(made, Checkpoint.load(tmp_path)) == 0
+    again = Checkpoint.load(tmp_path)
+    assert again.digest == made.digest and logit_difference(made, again) == 0
 
 
 def test_sizes_that_cannot_be_are_refused():
@@ -106,9 +114,7 @@ def test_sizes_that_cannot_be_are_refused():
         widen(checkpoint("llama"), method="best")
 
 
-@pytest.mark.parametrize(
-    "name", ["modernbert", "gpt2", "llama", "mistral", "qwen2", "qwen3", "olmo2"]
-)
+@pytest.mark.parametrize("name", [name for name in ALL if name not in NORMED])
 @pytest.mark.parametrize("layers", [3, 5])
 def test_silent_layers_keep_the_function(name, layers):
     done = operate("deepen", checkpoint(name), layers=layers, method="identity")
@@ -155,9 +161,21 @@ def test_the_first_layer_of_a_modernbert_has_no_norm_and_stays_the_first():
     )
 
 
+@pytest.mark.parametrize("name", NORMED)
+def test_a_normed_stream_has_no_silent_layers(name):
+    small = checkpoint(name)
+    with pytest.raises(UsageError, match=f"{small.architecture} norms its stream after each layer"):
+        deepen(small, layers=3, method="identity")
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in GROUPED])
+def test_heads_of_the_width_s_own_are_refused_by_name(name):
+    small = checkpoint(name)
+    with pytest.raises(UsageError, match=f"that a {small.architecture} needs"):
+        widen(small, heads=8)
+
+
 def test_what_cannot_be_deepened_says_so():
-    with pytest.raises(UsageError, match="norms its stream after each layer"):
-        deepen(checkpoint("bert"), layers=3, method="identity")
     with pytest.raises(UsageError, match="fewer than the 2"):
         deepen(checkpoint("gpt2"), layers=1)
     with pytest.raises(UsageError, match="known: stack"):
