@@ -1,5 +1,6 @@
 """Merging: exact where promised, on tensors, checkpoints and folders; misfits are errors."""
 
+import functools
 import json
 
 import pytest
@@ -13,8 +14,10 @@ from tilth.models.surgery.combine import METHODS, combine
 from tilth.models.surgery.promise import equal_bits
 from tilth.models.surgery.run import operate
 from tilth.store.manifest import verify
-from tilth.testing.architectures import checkpoint
+from tilth.testing.architectures import NAMES, checkpoint
 from tilth.tokens import bpe
+
+ALL = (*NAMES, "llama-untied")
 
 
 def moved(base, seed, scale=0.05):
@@ -28,26 +31,34 @@ def same(left, right):
     return all(equal_bits(left.tensors[n], right.tensors[n]) for n in left.tensors)
 
 
+@functools.cache
+def family(name):
+    """A base and three that came from it."""
+    base = checkpoint(name)
+    return base, *(moved(base, seed) for seed in range(3))
+
+
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("method", ["task-arithmetic", "dare", "ties"])
-def test_one_model_of_weight_one_comes_back(method):
-    base = checkpoint("llama")
-    other = moved(base, 1)
+def test_one_model_of_weight_one_comes_back(name, method):
+    base, other, third = family(name)[:3]
     assert same(combine(base, others=[other], method=method, density=1.0), other)
     if method != "ties":
-        assert same(combine(base, others=[other, moved(base, 2)], weights=[1, 0], method=method,
+        assert same(combine(base, others=[other, third], weights=[1, 0], method=method,
                             density=1.0), other)  # fmt: skip
 
 
-def test_weights_of_zero_give_the_base():
-    base = checkpoint("bert")
-    done = operate("combine", base, others=[moved(base, 1), moved(base, 2)], weights=[0, 0])
+@pytest.mark.parametrize("name", ALL)
+def test_weights_of_zero_give_the_base(name):
+    base, *others = family(name)
+    done = operate("combine", base, others=others, weights=[0] * len(others))
     assert done.promise.identical
 
 
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("method", METHODS)
-def test_order_is_irrelevant(method):
-    base = checkpoint("gpt2")
-    models = [moved(base, seed) for seed in range(3)]
+def test_order_is_irrelevant(name, method):
+    base, *models = family(name)
     weights = [0.3, 1.0, 0.7]
     density = 1.0 if method == "dare" else 0.4
     one, other = (
@@ -55,7 +66,10 @@ def test_order_is_irrelevant(method):
                 method=method, density=density)
         for order in ((0, 1, 2), (2, 0, 1))
     )  # fmt: skip
-    assert same(one, other)
+    assert same(one, other) and not same(one, base)
+    # Two names of one tied table stay one tensor, and the model can be made.
+    assert set(one.tensors) == set(base.tensors)
+    assert one.model().config.tie_word_embeddings == base.config.tie_word_embeddings
 
 
 @pytest.mark.parametrize("method", ["task-arithmetic", "ties"])
@@ -93,8 +107,9 @@ def test_formulas_by_hand():
         arithmetic.linear([one, two], [1, -1])
 
 
-def test_a_soup_of_copies_is_the_model():
-    base = checkpoint("olmo2")
+@pytest.mark.parametrize("name", ALL)
+def test_a_soup_of_copies_is_the_model(name):
+    base = checkpoint(name)
     assert same(combine(base, others=[base] * 3, method="linear"), base)
     half = base.with_({n: t.bfloat16() for n, t in base.tensors.items()})
     assert same(combine(half, others=[half, half], method="linear"), half)
@@ -112,12 +127,24 @@ def test_misfits_are_errors():
         combine(
             base, others=[base.with_({n: t for n, t in base.tensors.items() if "norm" not in n})]
         )
-    with pytest.raises(DataError, match="BertForMaskedLM does not merge"):
-        combine(base, others=[checkpoint("bert")])
     with pytest.raises(UsageError, match="do not fit"):
         combine(base, others=[base], weights=[1, 2])
     with pytest.raises(UsageError, match="did you mean 'linear'"):
         combine(base, others=[base], method="linar")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_another_architecture_is_refused_by_name(name):
+    base, other = checkpoint(name), checkpoint(ALL[ALL.index(name) - 1])
+    if name == "llama-untied":
+        other = checkpoint("llama")
+        with pytest.raises(DataError, match=r"'lm_head\.weight' is in the base only"):
+            combine(base, others=[other])
+        other = checkpoint("gpt2")
+    with pytest.raises(
+        DataError, match=f"a {other.architecture} does not merge with a {base.architecture}"
+    ):
+        combine(base, others=[other])
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Vocabularies: what is shared stays bit for bit, new rows by each method, extension of a BPE."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,10 @@ import torch
 from tilth.errors import DataError, UsageError
 from tilth.models.checkpoint import Checkpoint
 from tilth.models.surgery.contextual import contextual_rows
+from tilth.models.surgery.promise import equal_bits
 from tilth.models.surgery.run import operate
 from tilth.models.surgery.vocabulary import METHODS, vocabulary
+from tilth.testing.architectures import NAMES
 from tilth.tokens import bpe
 from tilth.tokens.transfer import extend, transfer
 
@@ -17,12 +21,20 @@ ENGLISH = [
     "a stone in the stream, the stream in the stone",
 ] * 9
 KOREAN = ["영화가 정말 재미있다", "정말 재미없는 영화였다", "이 영화는 정말 좋다"] * 9
+# The tensors that have a row for each token.
 TABLES = {
-    "gpt2": ("transformer.wte.weight",),
-    "llama-untied": ("model.embed_tokens.weight", "lm_head.weight"),
     "bert": ("bert.embeddings.word_embeddings.weight", "cls.predictions.bias"),
-    "modernbert": ("model.embeddings.tok_embeddings.weight", "decoder.bias"),
+    "roberta": ("roberta.embeddings.word_embeddings.weight", "lm_head.bias"),
     "electra": ("electra.embeddings.word_embeddings.weight", "generator_lm_head.bias"),
+    "longformer": ("longformer.embeddings.word_embeddings.weight", "lm_head.bias"),
+    "modernbert": ("model.embeddings.tok_embeddings.weight", "decoder.bias"),
+    "gpt2": ("transformer.wte.weight",),
+    "llama": ("model.embed_tokens.weight",),
+    "llama-untied": ("model.embed_tokens.weight", "lm_head.weight"),
+    "mistral": ("model.embed_tokens.weight", "lm_head.weight"),
+    "qwen2": ("model.embed_tokens.weight",),
+    "qwen3": ("model.embed_tokens.weight", "lm_head.weight"),
+    "olmo2": ("model.embed_tokens.weight", "lm_head.weight"),
 }
 
 
@@ -32,6 +44,7 @@ def tokenizers():
     return old, extend(old, KOREAN, 30)
 
 
+@functools.cache
 def model(name, size):
     """A tiny checkpoint whose vocabulary is the tokenizer's."""
     from tilth.testing import architectures
@@ -72,6 +85,10 @@ def test_what_new_tokens_are_made_of(tokenizers):
     assert (back.shared >= 0).all() and len(back.fresh) == 0
 
 
+def test_the_table_of_architectures_is_whole():
+    assert set(TABLES) == {*NAMES, "llama-untied"}
+
+
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("method", METHODS[:3])
 def test_shared_rows_stay_and_old_logits_with_them(name, method, tokenizers):
@@ -80,7 +97,7 @@ def test_shared_rows_stay_and_old_logits_with_them(name, method, tokenizers):
     done = operate("vocabulary", old, transfer=found, method=method, seed=2)
     assert done.promise.function and done.kept.logit_difference < 1e-6
     changed = {n for n, t in old.tensors.items() if t.shape != done.checkpoint.tensors[n].shape}
-    assert set(TABLES[name]) <= changed
+    assert set(TABLES[name]) == changed
     assert done.checkpoint.config.vocab_size == found.new_size
     done.checkpoint.model()
 
@@ -108,6 +125,31 @@ def test_rows_of_each_method(tokenizers):
     assert torch.allclose(
         lengths, old.tensors["lm_head.weight"].norm(dim=1).mean().expand_as(lengths)
     )
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name != "electra"])
+def test_contextual_rows_leave_the_shared_ones(name, tokenizers):
+    found = transfer(*tokenizers)
+    old = model(name, found.old_size)
+    rows = contextual_rows(old, found, *tokenizers, KOREAN[:2])
+    done = operate("vocabulary", old, transfer=found, method="contextual", contexts=rows)
+    assert done.promise.function and done.kept.logit_difference < 1e-6
+    embedding, *head = TABLES[name]
+    table = done.checkpoint.tensors[embedding]
+    for number, row in rows.items():
+        made = table[number] / table[number].norm()
+        assert np.allclose(made, row / np.linalg.norm(row), atol=1e-5)
+    # The head's rows, and those of tokens that no sentence has, are of their pieces.
+    pieces = operate("vocabulary", old, transfer=found).checkpoint.tensors
+    unseen = [number for number in found.fresh if number not in rows]
+    assert unseen and rows and equal_bits(table[unseen], pieces[embedding][unseen])
+    assert all(equal_bits(done.checkpoint.tensors[part], pieces[part]) for part in head)
+
+
+def test_a_narrow_table_has_no_contextual_rows(tokenizers):
+    found = transfer(*tokenizers)
+    with pytest.raises(DataError, match="embedding has 16 numbers, hidden states have 32"):
+        contextual_rows(model("electra", found.old_size), found, *tokenizers, KOREAN[:1])
 
 
 def test_rows_from_sentences(tokenizers):
