@@ -9,7 +9,7 @@ error, except the head of a task, which a base model does not have yet: it gets 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,12 @@ KINDS = {
     "encoder": ("AutoModel", "an encoder", "feature-extraction"),
 }
 HEADS = ("classify", "tag", "choose")
+# Encoders of which transformers makes a causal model too: it sees both sides, and so guesses what
+# it has seen, unless its configuration says `is_decoder`.
+BOTH_SIDES = frozenset(
+    "bert bert-generation big_bird camembert data2vec-text electra ernie megatron-bert rembert "
+    "roberta roberta-prelayernorm roc_bert roformer xlm-roberta xlm-roberta-xl xmod".split()
+)
 LONGEST_REASON = 200
 # Poolers belong to the head: no language model has one.
 POOLER = re.compile(r"(^|\.)pooler\.")
@@ -98,7 +104,19 @@ def load_model(
     for name, theirs, ours in sorted(found.get("mismatched_keys") or []):
         if not (kind in HEADS and new_head and not name.startswith(prefix)):
             raise _mismatch(folder, name, theirs, ours)
+    refuse_lost(dict(model.named_parameters()), folder)
     return model.eval()
+
+
+def refuse_lost(tensors: Mapping[str, Any], where: str | Path) -> None:
+    """Raise DamagedError, by name, for a tensor that holds NaN or infinity: it gives no answer,
+    and whatever is made from it is lost too."""
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise DamagedError(f"{name} holds numbers that are none (NaN or infinite)",
+                               where=str(where))  # fmt: skip
 
 
 def _config(folder: Path, auto: Any, called: str, options: dict[str, Any]) -> Any:
@@ -132,6 +150,14 @@ def _config(folder: Path, auto: Any, called: str, options: dict[str, Any]) -> An
             f"is a model of type {name}, and transformers makes no such model {called}",
             where=str(folder),
         )
+    if config.is_encoder_decoder:
+        raise DataError(f"is an encoder-decoder ({name}), which is not covered", where=str(folder))
+    if called == KINDS["causal"][1] and name in BOTH_SIDES and not config.is_decoder:
+        raise DataError(
+            f"is a {name}, whose attention sees both sides (no is_decoder in its config.json), "
+            f"and not {called}",
+            where=str(folder), hint="train it with --objective masked, or tune it for a task",
+        )  # fmt: skip
     return config
 
 
