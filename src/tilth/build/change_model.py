@@ -79,12 +79,31 @@ def merge(
         raise UsageError(
             f"--weights {weights!r} are no numbers", hint="--weights 0.7,0.3"
         ) from None
+    if len(models) == 1 and (not base or (method == "task-arithmetic" and given is None)):
+        raise UsageError(
+            "one model alone gives itself: there is nothing to merge",
+            hint="a second model" if not base else "a second model, or --weights 0.5 for half way",
+        )
+    _refuse_lost([*models, *([base] if base else [])], progress)
     fresh(out)
     made = merge_folders(
         out, models, base=base or None, weights=given, method=method, density=density or None,
         scale=scale, seed=seed, tokenizer=tokenizer or None, progress=progress,
     )  # fmt: skip
     return {"method": method, **vars(made)}
+
+
+def _refuse_lost(folders: Sequence[str], progress: Progress) -> None:
+    """Refuse models that hold a number that is none, tensor by tensor, before anything is made."""
+    from tilth.models.folder import refuse_lost
+    from tilth.models.merge import TensorFiles
+
+    for number, folder in enumerate(folders):
+        progress("check", number, len(folders))
+        files = TensorFiles(folder)
+        with files.reader() as read:
+            for name in files.header:
+                refuse_lost({name: read(name)}, folder)
 
 
 def _no_effect(where: str, **given: Any) -> None:
@@ -97,7 +116,7 @@ def _no_effect(where: str, **given: Any) -> None:
 def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:
     """A LoRA folder (tilth's or PEFT's) added to the weights of its base, and saved whole."""
     from tilth.evaluation.tasks import HEADS, TASK_FILE
-    from tilth.models.folder import TOKENIZER, load_model, save_model
+    from tilth.models.folder import TOKENIZER, load_model, refuse_lost, save_model
     from tilth.models.lora import load_lora, merge_lora
     from tilth.store.write import read_json
 
@@ -118,6 +137,7 @@ def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:
         named["pad_token_id"] = made_for["objective"].get("pad") if pad is None else pad
         model = load_model(base, head, new_head=True, **named)
     wrapped = load_lora(model, adapter)
+    refuse_lost(dict(model.named_parameters()), adapter)
     before = _logits(model)
     difference = float((_logits(merge_lora(model)) - before).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(before.abs().max())):
