@@ -59,7 +59,7 @@ def distil_task(
     from tilth.evaluation.tasks import HEADS, TaskModel
     from tilth.models.folder import load_model, load_tokenizer
     from tilth.models.heads import with_head
-    from tilth.training.curve import write_curve
+    from tilth.training import curve
     from tilth.training.epochs import tokens_for_epochs
     from tilth.training.loop import fit
     from tilth.training.plan import context_of, estimate, sentence
@@ -107,7 +107,7 @@ def distil_task(
             warmup=made["warmup"], weight_decay=made["weight_decay"], seed=seed,
             threads=made["threads"] or None, precision=plan["precision"],
             checkpoint=folder / output.CHECKPOINT, checkpoint_every=made["checkpoint_every"],
-            progress=progress,
+            progress=progress, on_step=curve.live(folder, every=1, seconds=curve.SECONDS),
         )  # fmt: skip
         metrics = {}
         if texts.test:
@@ -115,7 +115,7 @@ def distil_task(
             pairs = list(zip(tuned.predict(rows), wise.predict(rows)))
             metrics["agreement with the teacher"] = sum(a == b for a, b in pairs) / len(pairs)
         tuned.save(folder, student)
-        write_curve(folder, history)
+        curve.write_curve(folder, history)
         record = {
             **output.remember(folder), "metrics": metrics, "loss": history.loss,
             "unread": texts.unread, "licences": texts.licences,

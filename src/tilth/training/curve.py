@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from tilth.store.write import read_json, write_bytes, write_json
 from tilth.training.history import History, Point
 
 LARGEST_PLOT = 2000
+# Seconds between two drawings of a curve for people, and how many times the last one took.
+SECONDS, SHARE = 5.0, 30
 
 
 def smooth(values: Sequence[float], half_life: float = 10.0) -> np.ndarray:
@@ -55,21 +58,33 @@ def write_curve(folder: str | Path, history: History, **fields: Any) -> None:
     write_bytes(folder / "curve.svg", draw(history))
 
 
-def live(folder: str | Path, *, every: int = 50, **fields: Any) -> Callable[[Point], None]:
+def live(
+    folder: str | Path, *, every: int = 50, seconds: float = 0.0, **fields: Any
+) -> Callable[[Point], None]:
     """For `fit(on_step=...)`: both files are drawn anew after every so many steps, to look at.
+
+    `seconds`: at least so much time lies between two drawings, and always `SHARE` times what the
+    last one took, so that looking never costs more than a few per cent; with `every=1` time alone
+    decides. Files are replaced whole: whoever reads one sees the old or the new one.
 
     Of a training that goes on, the points from before are taken from the `curve.json` in the
     folder. Write the whole history with `write_curve` at the end.
     """
     folder = Path(folder)
     points: list[Point] = []
+    due = time.monotonic() + seconds
 
     def on_step(point: Point) -> None:
+        nonlocal due
         if not points and (folder / "curve.json").is_file():
             stored = [Point(**one) for one in read_json(folder / "curve.json")["points"]]
             points.extend(one for one in stored if one.step < point.step)
         points.append(point)
-        if point.step % every == 0:
+        begun = time.monotonic()
+        if point.step % every == 0 and begun >= due:
             write_curve(folder, History({}, points, 0), **fields)
+            if seconds:
+                ended = time.monotonic()
+                due = ended + max(seconds, SHARE * (ended - begun))
 
     return on_step

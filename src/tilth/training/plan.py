@@ -6,7 +6,7 @@ import statistics
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DataError, UsageError
-from tilth.models.packed import SHIFTED
+from tilth.models.packed import SHIFTED, packs
 from tilth.objectives.batch import Objective
 from tilth.tokens.documents import TokenSource
 from tilth.training import precision as numbers
@@ -50,6 +50,7 @@ def plan(
 
     A step takes whole rows, at most `batch_tokens`; the budget is whole steps, at most `tokens`.
     `memory_bytes` is an estimate: weights, gradients, both moments, activations of a micro-batch.
+    `padded`: the type of a model that runs padded (`models.packed`), "" where rows are packed.
     `trained`: what trains under a policy, where there is one. Raises UsageError for a budget of
     fewer than `minimum_steps` steps and for rows that are longer than the model's context,
     DataError for token ids that the model does not have.
@@ -106,6 +107,7 @@ def plan(
         "flops": flops_per_token(model, length, objective=objective, live=live)
         * (steps * rows * length),
         "memory_bytes": 4 * parameters + 12 * trainable + 4 * kept * micro_rows * length,
+        "padded": _padded(model, objective),
     }
 
 
@@ -144,6 +146,12 @@ def estimate(
     }
 
 
+def _padded(model: PreTrainedModel, objective: Objective) -> str:
+    """The type of a model whose texts are not packed side by side; empty where they are."""
+    kind = getattr(getattr(model, "config", None), "model_type", "")
+    return kind if kind and getattr(objective, "apart", True) and not packs(model) else ""
+
+
 def _without_mask(rule: Any) -> Any:
     from dataclasses import replace
 
@@ -152,10 +160,16 @@ def _without_mask(rule: Any) -> Any:
 
 def sentence(made: dict[str, Any]) -> str:
     """An estimate in one line, for people."""
+    padded = ""
+    if made.get("padded"):
+        padded = (
+            f"; a {made['padded']} is not packed: each text of a row runs for itself, padded, "
+            "which gives the same for more time"
+        )
     return (
         f"{made['parameters']:,} parameters ({made['trainable_parameters']:,} train), "
         f"{made['tokens']:,} tokens in {made['steps']:,} steps, "
         f"{made['tokens_per_parameter']:g} tokens a parameter, "
         f"about {made['minutes']:g} minutes here at {made['tokens_per_second']:,.0f} tokens/s in "
-        f"{made['precision']}, {made['memory_bytes'] / 1e6:,.0f} MB"
+        f"{made['precision']}, {made['memory_bytes'] / 1e6:,.0f} MB{padded}"
     )
