@@ -11,6 +11,7 @@ that is finished with the same request is left as it is; any other request is re
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -57,6 +58,8 @@ def _typed(name: str, value: Any, default: Any, text: str) -> Any:
     elif isinstance(default, float):
         fits = isinstance(value, (int, float))
         value = float(value) if fits else value
+        if fits and not math.isfinite(value):
+            raise UsageError(f"{name} is a finite number, not {text!r}", where="--set")
     else:
         fits, value = True, text if not isinstance(value, str) else value
     if not fits:

@@ -76,6 +76,29 @@ def together(groups: Sequence[str], texts: Sequence[str]) -> tuple[list[str], in
     return [names[number] for number in numbers], repeated
 
 
+def again(
+    place: str, scored: Texts | None, held_out: float, text_column: str, seed: int
+) -> Texts:  # fmt: skip
+    """Old text that a continued model learns again: `train`; what is scored of it is not in it.
+
+    `scored`: texts that are scored already; without them a share is held out to be. Raises
+    DataError where none is left to learn.
+    """
+    share = 0 if scored else held_out
+    found = read([place], held_out=share, text_column=text_column, seed=seed)
+    if scored is not None:
+        found.train = without(found.train, scored.train)
+        if not found.train:
+            raise DataError("every text of it is to be scored (--old)", where=place)
+    return found
+
+
+def without(rows: list[Row], others: list[Row]) -> list[Row]:
+    """The rows whose text is not among `others`; case and white space do not count."""
+    known = {_plain(text) for _, text in others}
+    return [row for row in rows if _plain(row[1]) not in known]
+
+
 def _plain(text: str) -> str:
     return " ".join(text.lower().split())
 

@@ -3,7 +3,9 @@
 From scratch a tokenizer is learned first, and a decoder (or with `masked` an encoder) of about
 `size` parameters is trained. With `base` its tokenizer and weights are kept and the rate rises
 again and falls again (Gupta et al., 2023; Ibrahim et al., 2024): `minimum` is where it ends. What a
-continued model has lost shows on text of the old domain, `old`: it is scored before and after.
+continued model has lost shows on text of the old domain, `old`: it is scored before and after. With
+the settings `replay` and `old` some old text is learned again (Ibrahim et al., 2024), and what is
+held out of it is scored.
 
 The result is a folder that `transformers` loads, with `curve.json`, `curve.svg` and `training.json`
 beside the weights. Killed at any time, the same call goes on; see `build.output`.
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.build import output, reading
 from tilth.build import train_settings as chosen
+from tilth.build.memory import parameters_by_dial, parameters_in, refuse_too_large
 from tilth.errors import DataError, UsageError
 from tilth.types import Progress, silent
 
@@ -64,15 +67,22 @@ def train_model(
         inputs, held_out=made["held_out"], text_column=made["text_column"], seed=seed
     )
     old_texts = reading.read(old, held_out=0, text_column=made["text_column"]) if old else None
+    place = made.pop("old")
+    again = (
+        reading.again(place, old_texts, made["held_out"], made["text_column"], seed)
+        if place
+        else None
+    )
     request = {
         "command": "train", "data": texts.digest, "base": chosen.digest_of(base),
         "objective": objective, "size": size, "tokens": tokens, "seed": seed, "settings": made,
         **({"teacher": chosen.digest_of(teacher)} if teacher else {}),
         **({"old": old_texts.digest} if old_texts else {}),
+        **({"replayed": again.digest} if again else {}),
     }  # fmt: skip
     if texts.repeated:
         say(f"{texts.repeated:,} texts repeat another one; none is on both sides of the split")
-    start = _Start(made, texts, base, size, objective, seed, progress, teacher)
+    start = _Start(made, texts, base, size, objective, seed, progress, teacher, again)
     if plan_only:
         plan = start.estimate(tokens)
         _say_plan(plan, base or teacher, say)
@@ -80,12 +90,15 @@ def train_model(
     _check_new(Path(out), request)
     plan = start.estimate(tokens)
     _say_plan(plan, base or teacher, say)
+    if start.replayed:
+        say(f"replay: {start.replayed:,} documents of old text, {made['replay']:.0%} of the tokens")
     with output.work(out, request) as (folder, done):
         if done is not None:
             say(f"{out} is trained already, with the same settings and data")
             return done
         plan = output.remember(folder, plan=plan)["plan"]
-        old_data = start.encode(old_texts.train) if old_texts else None
+        held_back = old_texts.train if old_texts else again.test if again else []
+        old_data = start.encode(held_back) if held_back else None
         return start.run(folder, plan, texts, old_data, say)
 
 
@@ -107,6 +120,7 @@ class _Start:
     def __init__(
         self, made: dict[str, Any], texts: reading.Texts, base: str | Path | None, size: str,
         objective: str, seed: int, progress: Progress, teacher: str | Path | None = None,
+        again: reading.Texts | None = None,
     ) -> None:  # fmt: skip
         from tilth.tokens.special import special_ids
 
@@ -121,8 +135,8 @@ class _Start:
         if made["learning_rate"] == 0:
             width = getattr(self.model.config, "hidden_size", 128)
             made["learning_rate"] = chosen.rate_for(objective, width, base is not None)
-        self.objective = self._objective(objective)
         self.data = self.encode(texts.train)
+        self.objective = self._objective(objective)
         if self.data.vocabulary > self.model.config.vocab_size:
             raise DataError(
                 f"its tokenizer has {self.data.vocabulary:,} tokens, "
@@ -131,6 +145,17 @@ class _Start:
                 hint="this is not the tokenizer of this model",
             )
         self.test = self.encode(_limited(texts.test, made["held_out_bytes"]))
+        self.replayed = 0
+        if again is not None:
+            self._replay(reading.without(again.train, texts.test))
+
+    def _replay(self, rows: list[tuple[str, str]]) -> None:
+        """Put old text among the new; `replayed` counts its documents."""
+        from tilth.training.replay import replayed
+
+        mixed = replayed(self.data, self.encode(rows), self.settings["replay"], self.seed)
+        self.replayed = len(mixed) - len(self.data)
+        self.data = mixed
 
     def _tokenizer(self, texts: reading.Texts, objective: str) -> Tokenizer:
         from tilth.models.folder import load_tokenizer
@@ -148,11 +173,21 @@ class _Start:
         from tilth.models import decoder, encoders
         from tilth.models.folder import load_model
 
+        held = parameters_in(self.teacher) if self.teacher is not None else 0
         if self.base is not None:
+            trained = parameters_in(self.base)
+            refuse_too_large(trained + held, trained=trained, where=str(self.base))
             return load_model(self.base, objective, dtype="float32")
         vocabulary = self.tokenizer.get_vocab_size()
         if self.teacher is not None:
             vocabulary = load_model(self.teacher).config.vocab_size
+        trained = parameters_by_dial(
+            size, "" if objective == "causal" else self.settings["encoder"], vocabulary,
+            self.settings["context"] or chosen.CONTEXT,
+        )  # fmt: skip
+        refuse_too_large(
+            trained + held, trained=trained, where=f"--size {size}", hint="a smaller --size"
+        )
         shape: dict[str, Any] = {
             "vocabulary": vocabulary, "context": self.settings["context"] or chosen.CONTEXT,
             "seed": self.seed, "end": self.special.end,
@@ -173,7 +208,7 @@ class _Start:
         kind = load("objective", table, name)
         known = {
             "length": min(length, context) if self.base is None else length,
-            "rate": self.settings["rate"], "mask": self.special.mask,
+            "rate": self.settings["rate"], "mask": self.special.mask, **self._unit(name),
             "special": sorted({self.special.begin, self.special.separator, self.special.pad}),
         }  # fmt: skip
         if name == "masked" and self.special.mask is None:
@@ -185,6 +220,18 @@ class _Start:
                       "temperature": self.settings["temperature"]}  # fmt: skip
         accepts = inspect.signature(kind).parameters
         return kind(**{key: value for key, value in known.items() if key in accepts})
+
+    def _unit(self, objective: str) -> dict[str, Any]:
+        """What is masked whole, and where words begin in this tokenizer, where that is asked."""
+        from tilth.tokens.words import informative_words, word_table
+
+        unit = self.settings["unit"]
+        if objective != "masked" or unit == "token":
+            return {}
+        made: dict[str, Any] = {"unit": unit, "words": word_table(self.tokenizer)}
+        if unit == "tfidf":
+            made["informative"] = informative_words(self.data, made["words"])
+        return made
 
     def encode(self, rows: Sequence[tuple[str, str]]) -> TokenDocuments:
         from tilth.tokens.documents import TokenDocuments
@@ -239,7 +286,8 @@ class _Start:
         from tilth.build.held_out import Scores
         from tilth.models.folder import save_model
         from tilth.tokens import bpe
-        from tilth.training.curve import write_curve
+        from tilth.training import curve
+        from tilth.training.guard import StepGuard
         from tilth.training.loop import fit
 
         made = self.settings
@@ -256,14 +304,15 @@ class _Start:
             clip=made["clip"], seed=self.seed, threads=made["threads"] or None,
             precision=plan["precision"], checkpoint=folder / output.CHECKPOINT,
             checkpoint_every=made["checkpoint_every"], progress=self.progress,
-            on_step=_lines(plan["steps"], say),
+            guard=StepGuard(sigmas=made["guard"]) if made["guard"] else None,
+            on_step=_lines(plan["steps"], say, curve.live(folder, every=1, seconds=curve.SECONDS)),
         )  # fmt: skip
         after = scores.measure(self.progress)
         source = folder / "tokenizer" if self.spoken is None else Path(self.spoken)
         save_model(self.model, folder, source)
         if self.spoken is None:
             shutil.rmtree(source, ignore_errors=True)
-        write_curve(folder, history)
+        curve.write_curve(folder, history)
         record = {
             **output.remember(folder),
             "before": before,
@@ -271,11 +320,14 @@ class _Start:
             "unit": scores.unit,
             "loss": history.loss,
             "dropped_tokens": history.dropped_tokens,
+            "skipped": history.skipped,
             "unread": texts.unread,
             "repeated": texts.repeated,
             "licences": texts.licences,
         }
         output.finish(folder, record)
+        if history.skipped:
+            say(f"{len(history.skipped):,} steps were left out by the guard, see training.json")
         for line in scores.lines(before, after):
             say(line)
         return record
@@ -305,11 +357,14 @@ def same_tokenizer(teacher: str | Path, tokenizer: Tokenizer, student: str) -> N
         )  # fmt: skip
 
 
-def _lines(steps: int, say: Callable[[str], None]) -> Callable[[Any], None]:
-    """Says the loss at every tenth of the steps."""
+def _lines(
+    steps: int, say: Callable[[str], None], also: Callable[[Any], None]
+) -> Callable[[Any], None]:
+    """Says the loss at every tenth of the steps; `also` sees each of them."""
     every = max(1, steps // 10)
 
     def on_step(point: Any) -> None:
+        also(point)
         if point.step % every == 0:
             say(
                 f"step {point.step:,} of {steps:,}: loss {point.loss:.3f} nats a target, "

@@ -30,6 +30,10 @@ SETTINGS: dict[str, Any] = {
     "text_column": "",
     "encoder": "modernbert",  # or bert, roberta; with objective masked, from scratch
     "rate": 0.3,  # share of tokens that are masked
+    "unit": "token",  # what is masked whole; or word, span, tfidf
+    "guard": 0.0,  # standard deviations beyond which a step is left out; 0: none is
+    "replay": 0.0,  # share of the tokens that is old text, with a base
+    "old": "",  # where that text is: what `tilth train` takes
     "share": 0.5,  # of the loss that is a teacher's
     "temperature": 2.0,  # of a teacher's probabilities
 }
@@ -81,6 +85,7 @@ def check(
     `made`: all settings, `given`: those that the user wrote.
     """
     from tilth.lookup import load
+    from tilth.objectives.corruption import UNITS
     from tilth.training import SCHEDULES
     from tilth.training.precision import check as check_precision
 
@@ -89,6 +94,11 @@ def check(
         if size:
             raise UsageError("--size has no effect with --base", hint="the base has its size")
         _refuse(names & {"vocabulary", "encoder"}, "with --base")
+    else:
+        _refuse(names & {"replay", "old"}, "without --base: a new model has nothing to forget")
+    if bool(made["old"]) != (made["replay"] > 0):
+        raise UsageError("replay and old go together", where="--set",
+                         hint="--set replay=0.05 --set old=TEXTS")  # fmt: skip
     if teacher is None:
         _refuse(names & {"share", "temperature"}, "without a teacher")
     else:
@@ -97,7 +107,7 @@ def check(
             raise UsageError("a masked teacher is not learned from token by token",
                              hint="tune it, then: tilth compress distil")  # fmt: skip
     if objective == "causal":
-        _refuse(names & {"encoder", "rate"}, "with objective causal")
+        _refuse(names & {"encoder", "rate", "unit"}, "with objective causal")
     if tokens:
         _refuse(names & {"tokens_per_parameter", "epochs"}, "beside --tokens")
     load("schedule", SCHEDULES, made["schedule"])
@@ -105,7 +115,10 @@ def check(
     if made["encoder"] not in ENCODERS:
         raise UsageError(f"encoder cannot be {made['encoder']!r}", where="--set",
                          hint=nearest(made["encoder"], ENCODERS))  # fmt: skip
-    for name in ("held_out", "warmup", "minimum", "rate"):
+    if made["unit"] not in UNITS:
+        raise UsageError(f"unit cannot be {made['unit']!r}", where="--set",
+                         hint=nearest(made["unit"], UNITS))  # fmt: skip
+    for name in ("held_out", "warmup", "minimum", "rate", "replay"):
         if not 0 <= made[name] < 1:
             raise UsageError(f"{name} lies from 0 to 1, it is {made[name]:g}", where="--set")
     for name in ("temperature", "clip", "micro_batch_tokens", "checkpoint_every"):

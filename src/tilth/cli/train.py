@@ -38,7 +38,8 @@ def train(
     """Train a language model on texts, or go on training one that is there.
 
     Size, tokens, steps, minutes and memory are said first. Killed at any time, the same command
-    goes on. The folder loads in transformers; curve.svg and training.json lie in it.
+    goes on. The folder loads in transformers; curve.svg, drawn anew while it trains, and
+    training.json lie in it.
 
     Examples:
 
@@ -47,6 +48,8 @@ def train(
         tilth train my-run -o my-model --tokens 2m --plan
 
         tilth train new.jsonl -o adapted --base my-model --old old.jsonl
+
+        tilth train new.jsonl -o kept --base my-model --set replay=0.05 --set old=old.jsonl
     """
     from tilth.build.train_model import train_model
     from tilth.cli.output import ProgressLines, emit, info
