@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.build import output
+from tilth.build.memory import parameters_in, refuse_too_large
 from tilth.build.train_settings import digest_of
 from tilth.build.tune_settings import (
     EPOCHS,
@@ -76,10 +77,13 @@ def tune_model(
 
         task = usable(base, task)
     train, test, split = sides(task, made["held_out"], seed)
+    _refuse_one_label(train)
     request = {
         "command": "tune", "data": task.digest, "kind": task.kind, "base": digest_of(base),
         "lora": lora, "seed": seed, "settings": made,
     }  # fmt: skip
+    size = parameters_in(base)
+    refuse_too_large(size, trained=0 if lora else size, where=str(base))
     start = _start(base, train, made, lora, seed, given)
     if not plan_only and Path(out).is_dir() and any(Path(out).iterdir()):
         output.claim(out, request)
@@ -101,6 +105,17 @@ def tune_model(
         return _run(folder, start, plan, test, made, seed, progress, say)
 
 
+def _refuse_one_label(train: Task) -> None:
+    """Raise DataError where there is nothing to tell apart: any model is right then."""
+    if "label" in train.table.column_names:
+        labels = set(train.table["label"].to_pylist())
+        if len(labels) == 1:
+            raise DataError(
+                f"all {train.table.num_rows:,} examples to learn from have the label "
+                f"{labels.pop()!r}: there is nothing to tell apart", where=train.name,
+            )  # fmt: skip
+
+
 @dataclass
 class _Started:
     """All that a tuning starts from; `adapter` where it is a LoRA."""
@@ -113,6 +128,7 @@ class _Started:
     data: Any
     adapter: Any
     budget: dict[str, int]
+    policy: Any = None
 
 
 def _start(
@@ -148,7 +164,19 @@ def _start(
         "batch_tokens": batch, "micro_batch_tokens": min(batch, max(MICRO_BATCH_TOKENS,
                                                                     objective.length)),
     }  # fmt: skip
-    return _Started(train.kind, Path(base), model, tokenizer, objective, data, adapter, budget)
+    return _Started(train.kind, Path(base), model, tokenizer, objective, data, adapter, budget,
+                    _policy(model, made))  # fmt: skip
+
+
+def _policy(model: PreTrainedModel, made: dict[str, Any]) -> Any:
+    """What trains and how fast, where not all of it does at one rate."""
+    from tilth.training.fine_tuning import freeze_lower
+    from tilth.training.policy import Policy, layerwise
+
+    rules = list(layerwise(model, made["decay"]).rules) if made["decay"] < 1 else []
+    # The last rule that matches counts: what is frozen has no rate.
+    rules += freeze_lower(model, made["freeze"]).rules if made["freeze"] else []
+    return Policy(rules) if rules else None
 
 
 def _task_parts(
@@ -206,8 +234,9 @@ def _estimate(start: _Started, made: dict[str, Any]) -> dict[str, Any]:
     from tilth.training.plan import estimate
 
     return estimate(
-        start.model, start.objective, start.data, precision=made["precision"], **start.budget
-    )
+        start.model, start.objective, start.data, precision=made["precision"],
+        policy=start.policy, **start.budget,
+    )  # fmt: skip
 
 
 def _run(
@@ -218,7 +247,7 @@ def _run(
     from tilth.models.folder import copy_tokenizer, save_model
     from tilth.models.lora import save_lora
     from tilth.store.write import write_json
-    from tilth.training.curve import write_curve
+    from tilth.training import curve
     from tilth.training.loop import fit
 
     before: dict[str, float] = {}
@@ -229,7 +258,8 @@ def _run(
         learning_rate=made["learning_rate"], warmup=made["warmup"], clip=made["clip"],
         weight_decay=made["weight_decay"], seed=seed, threads=made["threads"] or None,
         precision=plan["precision"], checkpoint=folder / output.CHECKPOINT,
-        checkpoint_every=made["checkpoint_every"], progress=progress,
+        checkpoint_every=made["checkpoint_every"], progress=progress, policy=start.policy,
+        on_step=curve.live(folder, every=1, seconds=curve.SECONDS),
     )  # fmt: skip
     progress("evaluate", 0, 0)
     metrics = measured(start, test)
@@ -244,7 +274,7 @@ def _run(
     else:
         tuned = TaskModel(start.kind, start.model, start.objective, start.tokenizer, history)
         tuned.save(folder, start.base)
-    write_curve(folder, history)
+    curve.write_curve(folder, history)
     record = {
         **output.remember(folder), "metrics": metrics, "loss": history.loss,
         "held_out": _rows(test), "dropped_tokens": history.dropped_tokens,

@@ -24,6 +24,8 @@ SETTINGS: dict[str, Any] = {
     "weight_decay": 0.01,
     "clip": 1.0,
     "dropout": 0.1,  # where the architecture has one
+    "freeze": 0,  # the lowest layers, and the embeddings below them, stay as they are
+    "decay": 1.0,  # rates fall by this factor a layer, from the head down
     "held_out": 0.1,
     "rank": 8,
     "alpha": 16.0,
@@ -33,6 +35,7 @@ SETTINGS: dict[str, Any] = {
     "checkpoint_every": 200,
 }
 LORA_ONLY = ("rank", "alpha", "lora_dropout")
+WHOLE_ONLY = ("freeze", "decay")
 # Columns that tell a kind; the first line whose columns are all there decides.
 SIGNS = {
     "generate": (("messages",), ("prompt", "answer")),
@@ -121,6 +124,13 @@ def sides(task: Task, held_out: float, seed: int) -> tuple[Task, Task | None, st
     groups, repeated = together(task.table["group"].to_pylist(), task.texts())
     place = task.table.column_names.index("group")
     grouped = replace(task, table=task.table.set_column(place, "group", [groups]))
+    count = len(set(groups))
+    if not 0 < round(held_out * count) < count:
+        raise DataError(
+            f"{task.table.num_rows:,} examples in {count:,} groups are too few to hold "
+            f"{held_out:.0%} of them out",
+            where=task.name, hint="more examples, or --set held_out=0 to measure nothing",
+        )  # fmt: skip
     parted = grouped.with_splits({"train": 1 - held_out, "test": held_out}, seed)
     said = f"; {repeated:,} repeat a text, and are on its side" if repeated else ""
     return parted.split("train"), parted.split("test"), said
@@ -134,6 +144,12 @@ def check(made: Mapping[str, Any], given: set[str], lora: bool) -> None:
 
     if not lora and (unused := sorted(given & set(LORA_ONLY))):
         raise UsageError(f"{unused[0]} has no effect without --lora", where="--set")
+    if lora and (unused := sorted(given & set(WHOLE_ONLY))):
+        raise UsageError(f"{unused[0]} has no effect with --lora: the base does not train",
+                         where="--set")  # fmt: skip
+    if not 0 < made["decay"] <= 1:
+        raise UsageError(f"decay lies above 0, at most at 1, it is {made['decay']:g}",
+                         where="--set")  # fmt: skip
     load("schedule", SCHEDULES, made["schedule"])
     check_precision(made["precision"])
     for name in ("warmup", "dropout", "lora_dropout", "held_out"):
@@ -142,6 +158,6 @@ def check(made: Mapping[str, Any], given: set[str], lora: bool) -> None:
     for name in ("batch", "clip", "rank", "alpha", "checkpoint_every"):
         if not made[name] > 0:
             raise UsageError(f"{name} is above 0, not {made[name]:g}", where="--set")
-    for name in ("epochs", "learning_rate", "length", "weight_decay", "threads"):
+    for name in ("epochs", "learning_rate", "length", "weight_decay", "threads", "freeze"):
         if made[name] < 0:
             raise UsageError(f"{name} is not below 0, it is {made[name]:g}", where="--set")

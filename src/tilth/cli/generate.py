@@ -51,6 +51,8 @@ def generate(
     from tilth.errors import UsageError
     from tilth.serving.engine import Engine
 
+    if (Path(run) / "adapter_config.json").is_file():
+        raise _adapter(run)
     settings = {"temperature": temperature, "seed": seed, "top_k": TOP_K}
     if drafts > 1 and draft:
         raise UsageError("--drafts has no draft model")
@@ -82,6 +84,21 @@ def generate(
     text = engine.generate([asked], tokens, **settings)[0]
     if not emit({"prompt": prompt, "text": text}, json):
         info(text if chat else prompt + text)
+
+
+def _adapter(folder: str) -> Exception:
+    """A LoRA folder is no model: what to type first, with the base that it names."""
+    from pathlib import Path
+
+    from tilth.errors import DataError
+    from tilth.store.write import read_json
+
+    stated = read_json(Path(folder) / "adapter_config.json")
+    base = stated.get("base_model_name_or_path") if isinstance(stated, dict) else None
+    return DataError(
+        "is an adapter, which has to be put into its base first",
+        where=folder, hint=f"tilth merge {folder} --base {base or 'BASE'} -o WHOLE",
+    )  # fmt: skip
 
 
 def _superposed(engine: Any, asked: str | list[int], tokens: int, drafts: int) -> list[str]:
