@@ -77,8 +77,10 @@ def shapes(model: PreTrainedModel, objective: Objective) -> str:
 
 def teacher_digest(objective: Objective) -> str:
     """The weights of an objective's teacher or reference, which no checkpoint holds; or nothing."""
-    for name in ("teacher", "reference"):
-        model = getattr(objective, name, None)
+    held = [getattr(objective, name, None) for name in ("teacher", "reference")]
+    # What was given to `distil`'s objectives: a folder's path is among their parameters.
+    held.append(getattr(getattr(objective, "_teacher", None), "given", None))
+    for model in held:
         if hasattr(model, "state_dict"):
             parts: list[str | bytes] = []
             for key, tensor in model.state_dict().items():
