@@ -98,6 +98,14 @@ def test_a_base_is_counted_by_its_headers_before_it_is_loaded(
         assert run([*words, *out]) == 1
         assert f"{count:,} parameters take" in capsys.readouterr().err
     memory.refuse_too_large(count, trained=0)  # a LoRA's base does not train
+    # The weights alone would fit; a thousand tokens at a time do not.
+    monkeypatch.setattr(memory, "available", lambda: 17 * count)
+    for words in (
+        ["train", str(folder / "docs.jsonl"), "--base", str(folder / "good"), "--tokens", "20k"],
+        ["tune", str(folder / "good"), str(folder / "rows.jsonl"), "--set", "length=64"],
+    ):
+        assert run([*words, *out]) == 1
+        assert "tokens at a time take" in capsys.readouterr().err
 
 
 def test_what_is_free_is_known_here():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.build import output, reading
+from tilth.build.memory import parameters_in, refuse_too_large
 from tilth.build.train_model import same_tokenizer
 from tilth.build.train_settings import digest_of
 from tilth.build.tune_settings import EPOCHS, LEAST_STEPS, MICRO_BATCH_TOKENS, MOST_EPOCHS, rate_for
@@ -65,6 +66,8 @@ def distil_task(
     from tilth.training.plan import context_of, estimate, sentence
 
     made = output.checked(SETTINGS, settings)
+    size = parameters_in(student)
+    refuse_too_large(size + parameters_in(teacher), trained=size, where=str(student))
     wise = TaskModel.load(teacher)
     if wise.kind not in KINDS:
         raise UsageError(f"a teacher of kind {wise.kind} cannot be distilled", where=str(teacher),

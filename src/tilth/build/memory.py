@@ -8,6 +8,7 @@ that does not 4. Activations come on top: `training.plan` says them once the mod
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ def refuse_too_large(
             f"{parameters:,} parameters take {needed / 1e9:,.1f} GB to train, activations left "
             f"out; {free / 1e9:,.1f} GB of memory are free here",
             where=where, hint=hint,
+        )  # fmt: skip
+
+
+def refuse_plan(plan: Mapping[str, Any], hint: str = "") -> None:
+    """As `refuse_too_large` for a model that is there, of what its `training.plan` says: gradients,
+    moments and activations are still to come."""
+    needed, free = plan["memory_bytes"] - HELD * plan["parameters"], available()
+    if free is not None and needed > free:
+        raise LimitError(
+            f"{plan['micro_batch_rows']:,} rows of {plan['row_tokens']:,} tokens at a time take "
+            f"{needed / 1e9:,.1f} GB beside the model's {HELD * plan['parameters'] / 1e9:,.1f}; "
+            f"{free / 1e9:,.1f} GB of memory are free here",
+            hint=hint,
         )  # fmt: skip
 
 

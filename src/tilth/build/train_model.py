@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.build import output, reading
 from tilth.build import train_settings as chosen
-from tilth.build.memory import parameters_by_dial, parameters_in, refuse_too_large
+from tilth.build.memory import parameters_by_dial, parameters_in, refuse_plan, refuse_too_large
 from tilth.errors import DataError, UsageError
 from tilth.types import Progress, silent
 
@@ -271,13 +271,12 @@ class _Start:
         }  # fmt: skip
 
     def estimate(self, tokens: int) -> dict[str, Any]:
-        from tilth.training.plan import estimate
+        from tilth.training.plan import estimate, plan
 
         self.progress("estimate", 0, 0)
-        return estimate(
-            self.model, self.objective, self.data, precision=self.settings["precision"],
-            **self.budget(tokens),
-        )  # fmt: skip
+        parts, budget = (self.model, self.objective, self.data), self.budget(tokens)
+        refuse_plan(plan(*parts, **budget), "--set micro_batch_tokens=256, or a smaller model")
+        return estimate(*parts, precision=self.settings["precision"], **budget)
 
     def run(
         self, folder: Path, plan: dict[str, Any], texts: reading.Texts,

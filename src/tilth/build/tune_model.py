@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.build import output
-from tilth.build.memory import parameters_in, refuse_too_large
+from tilth.build.memory import parameters_in, refuse_plan, refuse_too_large
 from tilth.build.train_settings import digest_of
 from tilth.build.tune_settings import (
     EPOCHS,
@@ -231,8 +231,11 @@ def _heads(model: PreTrainedModel, kind: str) -> list[str]:
 
 
 def _estimate(start: _Started, made: dict[str, Any]) -> dict[str, Any]:
-    from tilth.training.plan import estimate
+    from tilth.training.plan import estimate, plan
 
+    if start.policy is None:  # with one, fewer moments are kept than this would count
+        made_of = plan(start.model, start.objective, start.data, **start.budget)
+        refuse_plan(made_of, "a smaller --set batch or length")
     return estimate(
         start.model, start.objective, start.data, precision=made["precision"],
         policy=start.policy, **start.budget,
