@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from tilth.data.sets import open_data
-from tilth.evaluation.runner import run_system
-from tilth.systems import load_system
+from tilth.cli.main import run
+from tilth.evaluation.results import read_result
 from tilth.zoo import tiny
 
 TINY = {"seeds": 1, "length": 32, "batch_tokens": 128}
@@ -16,6 +15,9 @@ SETTINGS = {
     "redwhale": {"tokens": 1536, "more": 12, "rates": "0.003"},
     "spdf": {"tokens": 1280, "tuning": 1280, "rates": "0.005", "tuning_rates": "0.003"},
 }
+
+# The setting that names text of the kind that the model was trained on; novels by default.
+OWN_TEXT = {"redwhale": "old", "spdf": "text"}
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +39,47 @@ def given(tmp_path_factory):
     return folder / "model", folder / "texts", folder / "pairs.jsonl"
 
 
-@pytest.mark.parametrize("slug", SETTINGS)
-def test_own_model_and_data(slug, given, tmp_path, monkeypatch):
+def words_of(slug, given):
+    """The command's words: what the page of a system names, cheap settings, and one's own text
+    in place of the named sets, which an outsider does not have."""
     model, texts, pairs = given
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TILTH_DATA", str(tmp_path))
-    system = load_system(slug)
     settings = {**SETTINGS[slug], **TINY}
-    if slug == "redwhale":
-        settings["old"] = str(texts)
-    if slug == "spdf":
-        settings["text"] = str(texts)
-    data = open_data(str(pairs if slug == "spdf" else texts), system.CARD.data_kind)
-    result = run_system(system, scale="own", data=data, model=str(model), settings=settings)
+    if slug in OWN_TEXT:
+        settings[OWN_TEXT[slug]] = str(texts)
+    words = ["run", slug, "--model", str(model), "--data", str(pairs if slug == "spdf" else texts)]
+    return [
+        *words,
+        *[word for one in settings.items() for word in ("--set", "=".join(map(str, one)))],
+    ]
+
+
+@pytest.mark.parametrize("slug", SETTINGS)
+def test_own_model_and_data(slug, given, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    # A place without any named set.
+    monkeypatch.setenv("TILTH_DATA", str(tmp_path))
+    code = run([*words_of(slug, given), "--json"])
+    said = capsys.readouterr()
+    assert code == 0, said.err
+    result = json.loads(said.out)
+    assert read_result(tmp_path / "own-results" / f"{slug}.json") == result
+    assert result["scale"] == "own" and result["slug"] == slug
     assert [one["name"] for one in result["invariants"] if not one["holds"]] == []
     assert [one["name"] for one in result["models"]] == ["model"]
-    assert result["data"] and json.dumps(result, allow_nan=False)
+    assert result["data"]
     # One seed decides nothing, and the report says so.
     learned = [c for c in result["claims"] if c["interval_from"] != "exact"]
     assert {claim["verdict"] for claim in learned} <= {"undecided"}
+
+
+@pytest.mark.parametrize("slug", OWN_TEXT)
+def test_without_text_of_one_s_own_a_named_set_is_missed_at_once(
+    slug, given, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TILTH_DATA", str(tmp_path))
+    words = words_of(slug, given)
+    place = next(n for n, word in enumerate(words) if word.startswith(f"{OWN_TEXT[slug]}="))
+    assert run([*words[: place - 1], *words[place + 1 :], "--quiet"]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "books_en" in lines[0]
