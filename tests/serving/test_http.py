@@ -27,6 +27,7 @@ from tilth.serving.engine import Engine
 from tilth.serving.guard import OPEN
 from tilth.serving.openai_forms import Limits
 from tilth.serving.sampler import Sampling
+from tilth.serving.streaming import encoded, parts
 from tilth.serving.text_model import TextModel
 from tilth.tokens import bpe
 from tilth.tokens.chat import Chat
@@ -47,7 +48,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(folder):
-    text = TextModel("my-model", folder, Engine(folder), LIMITS.queue)
+    text = TextModel("my-model", folder, Engine(folder), LIMITS)
     service = http.Service(text, Embedder("my-encoder", Hashed()), LIMITS)
     yield service
     service.stop()
@@ -348,6 +349,49 @@ def test_large_prompts_wait_for_each_other_and_nobody_else(wide, service, monkey
         assert len(large) == 1
         gate.set()
     assert one[0][1] == other[0][1]
+
+
+def test_large_answers_are_written_while_others_are_answered(server, service, right, monkeypatch):
+    spelling, begun, gate = service.text.spelling, threading.Event(), threading.Event()
+    name = spelling.name
+
+    def held(token):
+        begun.set()
+        assert gate.wait(60)
+        return name(token)
+
+    monkeypatch.setattr(spelling, "name", held)
+    body = {"prompt": "one two", "echo": True, "logprobs": 20, "max_tokens": 3}
+    with asking(server, "/v1/completions", body) as found:
+        assert begun.wait(60)
+        assert ask(server, "/health")[0] == 200
+        gate.set()
+    assert found[0][0] == 200
+
+
+def test_json_in_parts_is_json():
+    tops = [None, *({str(place): -0.5 for place in range(20)} for _ in range(1500))]
+    choice = {"text": '\u20ac"\n', "logprobs": {"top_logprobs": tops, "tokens": ["x"] * 1500}}
+    value = {"id": "1", "choices": [choice, {}], "usage": {}, "none": [], "deep": [[[[[[[1]]]]]]]}
+    lazy = {**value, "choices": iter(value["choices"])}
+    written = list(parts(lazy))
+    assert "".join(written) == json.dumps(value, ensure_ascii=False)
+    assert max(map(len, written)) < 10_000
+    assert encoded([1.5] * 2000) == json.dumps([1.5] * 2000).encode()
+    assert encoded(iter(())) == b"[]"
+
+
+def test_log_probabilities_are_bounded_over_all_tokens(server, service, monkeypatch):
+    monkeypatch.setattr(service.text, "_most_scored", 100)
+    body = {"prompt": "one two", "max_tokens": 5, "n": 5, "logprobs": 3}
+    assert ask(server, "/v1/completions", body)[0] == 200
+    status, found, _ = ask(server, "/v1/completions", {**body, "n": 6})
+    assert status == 400 and found["error"]["param"] == "logprobs"
+    says = "120 log-probabilities are asked for; a request has at most 100"
+    assert says in found["error"]["message"]
+    # Those of an echo count too.
+    status, found, _ = ask(server, "/v1/completions", {**body, "echo": True})
+    assert status == 400 and "log-probabilities" in found["error"]["message"]
 
 
 def test_what_cannot_fit_is_not_even_cut(wide, service, monkeypatch):

@@ -9,11 +9,12 @@ the extra `web`. Nothing here writes a file or opens a connection of its own.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
@@ -22,10 +23,11 @@ from tilth.errors import UsageError
 from tilth.serving import openai_forms as forms
 from tilth.serving.embedder import Embedder
 from tilth.serving.guard import App, Receive, Send
-from tilth.serving.openai_forms import Asked, Limits, Refused
+from tilth.serving.openai_forms import Limits, Refused
 from tilth.serving.streaming import Endpoint, Sender
-from tilth.serving.text_model import TextModel
+from tilth.serving.text_model import LARGE, TextModel
 
+T = TypeVar("T")
 # Method, path, and the method of `Service` that answers. All but guard.OPEN want the key.
 ROUTES = (
     ("GET", "/health", "health"),
@@ -72,28 +74,23 @@ class Service:
         return found
 
     async def completions(self, body: bytes, named: dict[str, str], sender: Sender) -> None:
-        asked = forms.completion(body, self.limits)
+        asked = await self._read(forms.completion, body)
         await self._text(asked.model).complete(asked, sender, chat=False)
 
     async def chat(self, body: bytes, named: dict[str, str], sender: Sender) -> None:
-        asked = forms.chat(body, self.limits)
+        asked = await self._read(forms.chat, body)
         await self._text(asked.model).complete(asked, sender, chat=True)
 
     async def tokenize(self, body: bytes, named: dict[str, str], sender: Sender) -> None:
         """The token ids of a `prompt`, or of `messages` up to where the answer begins."""
-        fields = forms.Fields(body)
-        model, prompt = fields.text("model"), fields.take("prompt")
-        if prompt is None:
-            asked = Asked(model, messages=forms.messages(fields, self.limits))
-        else:
-            asked = Asked(model, [forms.valid_text(prompt, "prompt")])
-        fields.end()
+        asked = await self._read(forms.tokenize, body)
         text = self._text(asked.model)
         (ids,) = await text.tokenized(asked, longer=True)
-        await sender.json({"tokens": ids, "count": len(ids), "max_model_len": text.context})
+        found = {"tokens": ids, "count": len(ids), "max_model_len": text.context}
+        await sender.made(lambda: found)
 
     async def embeddings(self, body: bytes, named: dict[str, str], sender: Sender) -> None:
-        asked = forms.embeddings(body, self.limits)
+        asked = await self._read(forms.embeddings, body)
         if self.embedder is None:
             raise Refused(404, "no encoder is served", code="model_not_found", param="model")
         names = {self.embedder.name, self.text.name if self.text else ""}
@@ -102,16 +99,21 @@ class Service:
         if asked.dimensions not in (None, self.embedder.dimensions):
             raise UsageError(f"dimensions are {self.embedder.dimensions:,}: vectors are not cut")
         vectors, tokens = await self.embedder.embed(asked.texts, asked.side)
-        data = [
+        data = (
             {"object": "embedding", "index": place,
              "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")
              if asked.base64 else row.tolist()}
             for place, row in enumerate(vectors)
-        ]  # fmt: skip
+        )  # fmt: skip
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        await sender.json(
-            {"object": "list", "data": data, "model": self.embedder.name, "usage": usage}
-        )
+        found = {"object": "list", "data": data, "model": self.embedder.name, "usage": usage}
+        await sender.made(lambda: found)
+
+    async def _read(self, form: Callable[[bytes, Limits], T], body: bytes) -> T:
+        """The fields of a body; of a large one beside the loop."""
+        if len(body) < LARGE:
+            return form(body, self.limits)
+        return await asyncio.to_thread(form, body, self.limits)
 
     def _text(self, model: str) -> TextModel:
         if self.text is None:

@@ -29,13 +29,15 @@ WORD = 2**63
 @dataclass(frozen=True)
 class Limits:
     """What one request may ask for. `choices`: answers, over all its prompts; `stops` texts of
-    `stop_letters`; `texts` to embed; `body` bytes; `deadline`, `body_seconds` in seconds; `queue`:
-    answers that wait or run at a time, over all requests; `requests` at a time."""
+    `stop_letters`; `logprobs` of a token, `scored` over all tokens; `texts` to embed; `body` bytes;
+    `deadline`, `body_seconds` in seconds; `queue`: answers that wait or run at a time, over all
+    requests; `requests` at a time."""
 
     choices: int = 64
     stops: int = 16
     stop_letters: int = 200
     logprobs: int = 20
+    scored: int = 2**18
     biases: int = 1024
     messages: int = 1024
     texts: int = 2048
@@ -209,6 +211,18 @@ def chat(body: bytes, limits: Limits) -> Asked:
     tokens = fields.whole("max_completion_tokens", older, 1, WORD)
     asked = _common(fields, limits, 1, (top or 0) if wanted else None, messages=talk,
                     tokens=tokens)  # fmt: skip
+    fields.end()
+    return asked
+
+
+def tokenize(body: bytes, limits: Limits) -> Asked:
+    """The body of `/tokenize`: a `prompt`, or `messages`."""
+    fields = Fields(body)
+    model, prompt = fields.text("model"), fields.take("prompt")
+    if prompt is None:
+        asked = Asked(model, messages=messages(fields, limits))
+    else:
+        asked = Asked(model, [valid_text(prompt, "prompt")])
     fields.end()
     return asked
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tilth.serving.live import Completion, Event
@@ -27,11 +29,15 @@ class Reply:
         self._spelling, self._head = model.spelling, model.head(chat)
         count = asked.count * len(prompts)
         self._answers = [Completion() for _ in range(count)]
-        self._echoes = [self._text(prompt) if asked.echo else "" for prompt in asked.prompts]
-        # Letters before the next token, and tokens that were given.
-        self._at = [len(self._echo(choice)) for choice in range(count)]
+        # In a stream, letters before the next token; and tokens that were given.
+        self._at = [0] * count
         self._made = [0] * count
         self._silent = asked.tokens == 0
+
+    @cached_property
+    def echoes(self) -> list[str]:
+        """The prompts as texts, where they are given back. Takes time: not for the loop."""
+        return [self._text(prompt) for prompt in self._asked.prompts] if self._asked.echo else []
 
     def _text(self, prompt: str | list[int]) -> str:
         if isinstance(prompt, str):
@@ -40,7 +46,7 @@ class Reply:
         return found.decode("utf-8", "replace")
 
     def _echo(self, choice: int) -> str:
-        return self._echoes[choice // self._asked.count] if self._asked.echo else ""
+        return self.echoes[choice // self._asked.count] if self._asked.echo else ""
 
     # Whole ---------------------------------------------------------------------------------------
 
@@ -50,9 +56,10 @@ class Reply:
         self._answers[choice].add(event)
 
     def whole(self) -> dict[str, Any]:
-        """The object that is sent when all answers are over."""
+        """The object that is sent when all answers are over, its choices made one by one. Takes
+        time: not for the loop."""
         kind = "chat.completion" if self._chat else "text_completion"
-        choices = [self._choice(number, one) for number, one in enumerate(self._answers)]
+        choices = (self._choice(number, one) for number, one in enumerate(self._answers))
         return {**self._head, "object": kind, "choices": choices, "usage": self._usage()}
 
     def _choice(self, number: int, answer: Completion) -> dict[str, Any]:
@@ -67,9 +74,10 @@ class Reply:
             return {"index": number, "message": message, "logprobs": logprobs,
                     "finish_reason": reason}  # fmt: skip
         scored = self._scored(number, answer) if self._asked.echo else []
-        logprobs = self._logprobs([*scored, *tokens], 0 if scored else self._at[number])
-        return {"index": number, "text": self._echo(number) + text,
-                "logprobs": logprobs if wants else None, "finish_reason": reason}  # fmt: skip
+        before = 0 if scored else len(self._echo(number))
+        logprobs = self._logprobs([*scored, *tokens], before) if wants else None
+        return {"index": number, "text": self._echo(number) + text, "logprobs": logprobs,
+                "finish_reason": reason}  # fmt: skip
 
     def _scored(self, number: int, answer: Completion) -> list[Drawn]:
         """The prompt's tokens. The first of token ids has nothing before it; a text follows the
@@ -83,6 +91,8 @@ class Reply:
 
     async def begin(self, sender: Sender) -> None:
         """The first chunks: the role of a chat, the prompt of an echo."""
+        if self._asked.echo:
+            await asyncio.to_thread(lambda: self.echoes)
         await sender.open()
         for choice in range(len(self._answers)):
             if self._chat:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from tilth.errors import TilthError
@@ -17,6 +17,9 @@ from tilth.serving.openai_forms import Refused, refusal
 
 # Seconds in which a reader takes the last word of an answer that is broken off.
 LAST = 2.0
+# Values of a list that are written as JSON at once, and how deep lists and objects are written part
+# by part: down to the single tokens of `choices`.
+TOGETHER, DEPTH = 512, 5
 EVENTS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -34,6 +37,10 @@ class Sender:
     async def json(self, value: Any, status: int = 200) -> None:
         await send_json(self._send, status, value)
 
+    async def made(self, make: Callable[[], Any]) -> None:
+        """An answer that may be large: what `make` gives is made and written beside the loop."""
+        await send_json(self._send, 200, await asyncio.to_thread(lambda: encoded(make())))
+
     async def open(self) -> None:
         """Begin a stream of events: the request has been accepted."""
         self.streams = True
@@ -41,7 +48,7 @@ class Sender:
 
     async def event(self, value: Any) -> None:
         """One event, whole."""
-        await self._data(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        await self._data(_json(value))
 
     async def end(self) -> None:
         """The end of a stream, as OpenAI marks it."""
@@ -49,12 +56,50 @@ class Sender:
 
     async def fail(self, refused: Refused) -> None:
         """An error within a stream: its last event."""
-        data = json.dumps(refused.form(), ensure_ascii=False)
-        await self._data(data, more=False)
+        await self._data(_json(refused.form()), more=False)
 
     async def _data(self, data: str, more: bool = True) -> None:
         body = f"data: {data}\n\n".encode()
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def encoded(value: Any) -> bytes:
+    """JSON as `json.dumps` writes it, while other threads run. Iterators are lists."""
+    return "".join(parts(value)).encode("utf-8")
+
+
+def parts(value: Any, depth: int = DEPTH) -> Iterator[str]:
+    """JSON in parts: while one of them is written Python's lock is kept."""
+    if depth and isinstance(value, dict):
+        between = "{"
+        for name, one in value.items():
+            yield f"{between}{_json(name)}: "
+            yield from parts(one, depth - 1)
+            between = ", "
+        yield "}" if value else "{}"
+    elif depth and (isinstance(value, Iterator) or _nested(value)):
+        between = "["
+        for one in value:
+            yield between
+            yield from parts(one, depth - 1)
+            between = ", "
+        yield "]" if between == ", " else "[]"
+    elif isinstance(value, list) and len(value) > TOGETHER:
+        for start in range(0, len(value), TOGETHER):
+            yield ", " if start else "["
+            yield _json(value[start : start + TOGETHER])[1:-1]
+        yield "]"
+    else:
+        yield _json(value)
+
+
+def _nested(value: Any) -> bool:
+    # The first log-probability of a list may be none.
+    return isinstance(value, list) and any(isinstance(one, (dict, list)) for one in value[:2])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
 # The body of a request, what its path names, and how to answer.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.errors import LimitError, UsageError
 from tilth.serving.engine_thread import Answers, Ask, EngineThread
-from tilth.serving.openai_forms import WORD, Asked, Refused
+from tilth.serving.openai_forms import WORD, Asked, Limits, Refused
 from tilth.serving.reply import Reply
 from tilth.serving.spelling import Spelling
 from tilth.serving.streaming import Sender
@@ -34,15 +34,19 @@ LARGE = 64 * 2**10
 
 
 class TextModel:
-    """A model under the name `name`. `folder`: where its chat template lies; `most`: answers that
-    wait or run at a time."""
+    """A model under the name `name`. `folder`: where its chat template lies; of `limits`, `queue`
+    and `scored` count."""
 
-    def __init__(self, name: str, folder: str | Path, engine: Engine, most: int = 128) -> None:
+    def __init__(
+        self, name: str, folder: str | Path, engine: Engine, limits: Limits | None = None
+    ) -> None:
+        limits = limits or Limits()
         self.name, self.context, self._engine = name, engine.context, engine
+        self._most_scored = limits.scored
         # Copies of its own: the engine's thread reads tokens back at the same time.
         self._chat = _Chat.load(folder)
         self.spelling = Spelling(engine.tokenizer)
-        self.thread = EngineThread(engine, most)
+        self.thread = EngineThread(engine, limits.queue)
         # Cutting takes some hundred times a text's bytes of memory: large ones wait for each other,
         # also where nobody waits for them any more. Small ones wait for none.
         self._large = ThreadPoolExecutor(1, "tokens")
@@ -119,14 +123,14 @@ class TextModel:
         if asked.stream:
             await reply.finish(sender)
         else:
-            await sender.json(reply.whole())
+            await sender.made(reply.whole)
 
     def _asks(self, asked: Asked, prompts: Sequence[list[int]]) -> list[Ask]:
         """One ask for each answer. Equal prompts give different samples of one seed."""
         seed = asked.sampling.seed if asked.seeded else random.SystemRandom().randrange(WORD)
         scores = asked.echo and asked.sampling.logprobs is not None
         seen: Counter[tuple[int, ...]] = Counter()
-        asks = []
+        asks: list[Ask] = []
         for ids in prompts:
             tokens = self._tokens(asked, len(ids))
             if tokens == 0 and not scores:
@@ -137,7 +141,19 @@ class TextModel:
                 sampling = replace(asked.sampling, seed=seed, sample=seen[tuple(ids)])
                 seen[tuple(ids)] += 1
                 asks.append(Ask(ids, tokens, sampling, scores))
+        self._scored(asks)
         return asks
+
+    def _scored(self, asks: Sequence[Ask]) -> None:
+        """Refuses answers that would take long to write and to send."""
+        count = sum(
+            (len(ask.ids) * ask.scores + ask.tokens) * (ask.sampling.logprobs + 1)
+            for ask in asks if ask.sampling.logprobs is not None
+        )  # fmt: skip
+        if count > self._most_scored:
+            raise Refused(400, f"{count:,} log-probabilities are asked for; a request has at most "
+                          f"{self._most_scored:,} (fewer tokens, answers or logprobs)",
+                          param="logprobs")  # fmt: skip
 
     def _tokens(self, asked: Asked, prompt: int) -> int:
         if asked.tokens is not None:
