@@ -32,6 +32,10 @@ COMMANDS = {
         "tilth.cli.compress",
         "A smaller model from a larger one: leave out layers, zero weights, distil.",
     ),
+    "edit": (
+        "tilth.cli.edit",
+        "A model from a model: wider, deeper, another vocabulary, a longer context, zeros.",
+    ),
     "corpus": (
         "tilth.cli.corpus",
         "Make a corpus step by step; show, count and export documents, and say why.",
@@ -46,7 +50,7 @@ COMMANDS = {
     "board": ("tilth.cli.board", "Show all results with verdicts and intervals."),
     "evaluate": (
         "tilth.cli.evaluate",
-        "Was a text in a model's training data; how well a tuned model does its task.",
+        "How well a model predicts texts or does its task; was a text in its training data.",
     ),
     "papers": (
         "tilth.cli.papers",
