@@ -611,7 +611,7 @@ def test_a_model_with_a_draft_is_served(folder, tmp_path):
     from tilth.cli.serve import _service
 
     options = {"draft": str(folder), "strategy": "turns", "length": 3}
-    service = _service(folder, "", "", options, LIMITS)
+    service = _service(str(folder), "", options, {"--called": ""}, LIMITS)
     (text,) = Engine(folder).generate([PLAIN["prompt"]], tokens=8, temperature=0)
     try:
         with served(service) as address:
@@ -625,6 +625,86 @@ def test_a_model_with_a_draft_is_served(folder, tmp_path):
         assert service.text.thread.engine.tally.tokens_a_round > 1
     finally:
         service.stop()
+
+
+def test_an_encoder_is_served_alone(tmp_path):
+    from tilth.cli.serve import _service
+
+    Hashed().save(tmp_path / "my-encoder")
+    for model, encoder, called in (("", "my-encoder", ""), ("my-encoder", "", "my-vectors")):
+        folders = [str(tmp_path / one) if one else "" for one in (model, encoder)]
+        service = _service(*folders, {}, {"--called": called}, LIMITS)
+        try:
+            name = called or "my-encoder"
+            assert [one["id"] for one in service.listed()] == [name]
+            with served(service) as address:
+                body = {"model": name, "input": "open a file"}
+                status, found, _ = ask(address, "/v1/embeddings", body)
+                assert status == 200
+                vector = Hashed().encode(["open a file"])[0].tolist()
+                assert found["data"][0]["embedding"] == vector
+                assert ask(address, "/v1/completions", PLAIN)[0] == 404
+        finally:
+            service.stop()
+
+
+def test_no_option_is_without_effect(folder, tmp_path, capsys, monkeypatch):
+    from tilth.cli import serve
+
+    def opened(*given, **named):
+        raise AssertionError("it was served")
+
+    monkeypatch.setattr("tilth.cli.serve_pages.open_site", opened)
+    Hashed().save(tmp_path / "my-encoder")
+    encoder = str(tmp_path / "my-encoder")
+    for words, says in (
+        (["--set", "dtype=bfloat16"], "--set: dtype is a setting of a language model, and none"),
+        (["--encoder", encoder, "--set", "row=9"], "row is a setting of a language model"),
+        ([encoder, "--set", "memory=9"], "memory is a setting of a language model"),
+        (["--called", "me"], "--called has no effect: neither a model nor an encoder is served"),
+        (["--queue", "9"], "--queue has no effect"),
+        ([encoder, "--encoder", encoder], "is an encoder, and --encoder names another"),
+        (["--set", "llm_model=me"], "--set: llm_model is a setting of --llm"),
+        ([str(folder), "--set", "row=9", "--set", "row=8"], "row is set twice"),
+        ([str(folder), "--set", f"draft={folder}", "--set", "policy=orca"], "policy is for many"),
+        # A name by which others reach it, as through a proxy, wants a key, for whatever costs.
+        ([str(folder), "--name", "models.example.org"], "models.example.org can be reached from"),
+        (["--encoder", encoder, "--name", "Models.example.org."], "wants a key"),
+    ):
+        assert command(["serve", "--port", "0", *words]) == 2
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
+    assert serve._parts("", "") == (None, None)
+
+
+def test_a_model_that_transformers_runs_is_told(folder, tmp_path, capsys):
+    import transformers
+
+    from tilth.cli.serve import _service
+    from tilth.serving.local import Local
+
+    # It states no longest sequence.
+    config = transformers.BloomConfig(vocab_size=280, hidden_size=32, n_layer=2, n_head=4,
+                                      bos_token_id=0, eos_token_id=0)  # fmt: skip
+    save_model(transformers.BloomForCausalLM(config), tmp_path / "bloom", folder.parent / "tokens")
+    service = _service(str(tmp_path / "bloom"), "", {}, {"--called": "strange"}, LIMITS)
+    note = service.text.note
+    service.stop()
+    (listed,) = service.listed()
+    assert listed["id"] == "strange" and listed["max_model_len"] is None
+    assert "bloom" in note and listed["note"] == note
+    assert capsys.readouterr().err == f"strange: {note}\n"
+    Local(tmp_path / "bloom")
+    assert capsys.readouterr().err == f"{tmp_path / 'bloom'}: {note}\n"
+
+
+def test_models_are_listed_with_what_fits(server, folder):
+    (mine, _) = ask(server, "/v1/models")[1]["data"]
+    assert mine["max_model_len"] == 128 and mine["note"] is None
+    # A cache for less than the context is what bounds.
+    text = TextModel("small", folder, Engine(folder, blocks=3))
+    text.stop()
+    assert http.Service(text).listed()[0]["max_model_len"] == 48
 
 
 def test_a_run_without_a_model_is_served_without_torch(tmp_path):

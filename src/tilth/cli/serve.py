@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import socket
 
     from tilth.serving.http import Service
+    from tilth.serving.openai_forms import Limits
     from tilth.web.site import Site
 
 KEY = "TILTH_SERVE_KEY"
@@ -19,6 +20,9 @@ ENGINE = {"policy": str, "row": int, "sequences": int, "memory": int, "block": i
           "device": str, "draft": str, "strategy": str, "length": int}  # fmt: skip
 PAGES = {"results": str, "library": str, "papers_encoder": str, "llm_model": str, "llm_key": str}
 SETTINGS = {**ENGINE, **PAGES}
+# Of these, what only --llm uses; and what shapes the row that many requests share.
+LLM = ("llm_model", "llm_key")
+BATCH = ("policy", "row")
 # A key is guessed by nobody: the server does not count wrong ones.
 SHORTEST = 16
 # Seconds after which a reader that takes nothing loses its connection.
@@ -49,8 +53,13 @@ def serve(
         str, typer.Option(help="The address that mails lead to; they then leave at once.")
     ] = "",
     queue: Annotated[
-        int, typer.Option(min=1, help="Answers that wait or run at a time; more are told to wait.")
-    ] = 128,
+        int | None,
+        typer.Option(
+            min=1,
+            show_default="128",
+            help="Answers that wait or run at a time; more are told to wait.",
+        ),
+    ] = None,
     deadline: Annotated[float, typer.Option(min=0.1, help="Seconds for one answer.")] = 600.0,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="name=value; docs/serving.md, docs/pages.md.")
@@ -59,11 +68,11 @@ def serve(
 ) -> None:
     """Serve pages for a browser, and a model in the form of OpenAI's API, until interrupted.
 
-    Without a folder: papers and the board. With a run: search, ask, its corpus, report and model
-    too. Completions, chats and embeddings, whole or as a stream; answers that are under way are
-    finished when the server is told to stop (Ctrl-C, SIGTERM). No text leaves this machine, but
-    for questions and passages where --llm is the address of another, and mails to subscribers
-    with --public-url.
+    Without a folder: papers and the board, and an encoder where one is named. With a run: search,
+    ask, its corpus, report and model too. Completions, chats and embeddings, whole or as a stream;
+    answers that are under way are finished when the server is told to stop (Ctrl-C, SIGTERM). No
+    text leaves this machine, but for questions and passages where --llm is the address of another,
+    and mails to subscribers with --public-url.
 
     Examples:
 
@@ -86,17 +95,22 @@ def serve(
 
     key = _key(key_file)
     # Papers and the board may be for everybody; the texts and the time of a model are not.
-    elsewhere = [one for one in _public(public_url) if (model or llm) and not loopback(one)]
+    served = bool(model or encoder or llm)
+    names = [*_public(public_url), *(one.lower().rstrip(".") for one in name or ())]
+    elsewhere = [one for one in names if served and not loopback(one)]
     if not loopback(host):
         elsewhere.insert(0, host)
     if elsewhere and not key:
         raise UsageError(f"{elsewhere[0]} can be reached from elsewhere, so the server wants a key",
                          hint=f"--key-file FILE, or ${KEY}")  # fmt: skip
     options = _settings(settings or ())
+    for setting in LLM:
+        if setting in options and not llm:
+            raise UsageError(f"{setting} is a setting of --llm", where="--set")
     try:
         import uvicorn
 
-        from tilth.serving.http import Service, application, routes
+        from tilth.serving.http import application, routes
     except ModuleNotFoundError as error:
         raise MissingExtra(f"the server needs {error.name}", extra="web") from None
     from tilth.cli.serve_pages import open_site, page_routes
@@ -104,14 +118,13 @@ def serve(
     from tilth.serving.openai_forms import Limits
     from tilth.web.page import refused_page
 
-    limits = Limits(queue=queue, deadline=deadline)
+    limits = Limits(queue=queue or Limits.queue, deadline=deadline)
     listener = _listen(host, port)
     try:
-        engine = {name: options[name] for name in options.keys() & ENGINE}
-        service = Service(limits=limits)
-        if model:
-            service = _service(Path(model), called, encoder, engine, limits)
-        pages = {name: options[name] for name in options.keys() & PAGES}
+        engine = {name: value for name, value in options.items() if name in ENGINE}
+        said = {"--called": called, "--queue": queue}
+        service = _service(model, encoder, engine, said, limits)
+        pages = {name: value for name, value in options.items() if name in PAGES}
         site = open_site(model, service, llm=llm, public_url=public_url, **pages)
     except BaseException:
         listener.close()
@@ -119,7 +132,7 @@ def serve(
     token = "" if key else secrets.token_urlsafe(24)
     app = Guard(
         application([*page_routes(site), *routes(service)]), key=key, token=token,
-        names=[host, *_public(public_url), *(name or ())], limits=limits, drawn=refused_page,
+        names=[host, *names], limits=limits, drawn=refused_page,
     )  # fmt: skip
     at, taken = listener.getsockname()[:2]
     url = f"http://[{at}]:{taken}" if ":" in at else f"http://{at}:{taken}"
@@ -171,31 +184,25 @@ def _drained(server: Any, listener: socket.socket, service: Service, site: Site)
 
 
 def _service(
-    folder: Path, called: str, encoder: str, options: dict[str, Any], limits: Any
+    model: str, encoder: str, engine: dict[str, Any], said: dict[str, Any], limits: Limits
 ) -> Service:
-    """What the folder holds, opened. Raises DataError where that is nothing that can be served."""
-    from tilth.build.run import Run
-    from tilth.errors import DataError
+    """What the folders hold, opened. `engine`: settings of a language model; `said`: options of
+    whatever is served, --called among them. Raises DataError for a folder that holds nothing that
+    can be served, UsageError for what would have no effect."""
+    from tilth.errors import UsageError
     from tilth.serving.http import Service
-    from tilth.store.manifest import is_complete
 
-    name = called or folder.resolve().name
-    texts: Path | None = None
-    vectors = Path(encoder) if encoder else None
-    if (folder / "plan.resolved.toml").is_file():
-        Run(folder)._part("model")  # It is finished, or says that it is not.
-        if (folder / "model" / "config.json").is_file():
-            texts = folder / "model"
-        dense = folder / "index" / "dense"
-        if vectors is None and is_complete(dense):
-            vectors = dense / "encoder"
-    elif (folder / "modules.json").is_file():
-        vectors = vectors or folder
-    elif (folder / "config.json").is_file():
-        texts = folder
-    else:
-        raise DataError("is neither a run nor a model", where=str(folder),
-                        hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
+    texts, vectors = _parts(model, encoder)
+    if texts is None:
+        for name in engine:
+            raise UsageError(f"{name} is a setting of a language model, and none is served",
+                             where="--set")  # fmt: skip
+    elif "draft" in engine and (idle := next((one for one in BATCH if one in engine), "")):
+        raise UsageError(f"{idle} is for many requests in a row of tokens, and with a draft they "
+                         "are answered one after the other", where="--set")  # fmt: skip
+    if texts is None and vectors is None and (idle := next((one for one in said if said[one]), "")):
+        raise UsageError(f"{idle} has no effect: neither a model nor an encoder is served")
+    name = said["--called"] or Path(model or encoder).resolve().name
     service = Service(limits=limits)
     if vectors is not None:
         from tilth.retrieval.encoders import load_encoder
@@ -204,11 +211,45 @@ def _service(
         own = f"{name}-encoder" if texts is not None else name
         service.embedder = Embedder(own, load_encoder(vectors), limits.queue)
     if texts is not None:
+        import sys
+
         from tilth.serving.strategies import open_engine
         from tilth.serving.text_model import TextModel
 
-        service.text = TextModel(name, texts, open_engine(texts, **options), limits)
+        service.text = TextModel(name, texts, open_engine(texts, **engine), limits)
+        if service.text.note:
+            sys.stderr.write(f"{name}: {service.text.note}\n")
     return service
+
+
+def _parts(model: str, encoder: str) -> tuple[Path | None, Path | None]:
+    """The folders of the language model and of the encoder; None where there is none."""
+    from tilth.build.run import Run
+    from tilth.errors import DataError, UsageError
+    from tilth.store.manifest import is_complete
+
+    texts: Path | None = None
+    vectors = Path(encoder) if encoder else None
+    folder = Path(model)
+    if not model:
+        pass
+    elif (folder / "plan.resolved.toml").is_file():
+        Run(folder)._part("model")  # It is finished, or says that it is not.
+        if (folder / "model" / "config.json").is_file():
+            texts = folder / "model"
+        dense = folder / "index" / "dense"
+        if vectors is None and is_complete(dense):
+            vectors = dense / "encoder"
+    elif any((folder / file).is_file() for file in ("modules.json", "encoder.json")):
+        if vectors is not None:
+            raise UsageError("is an encoder, and --encoder names another", where=model)
+        vectors = folder
+    elif (folder / "config.json").is_file():
+        texts = folder
+    else:
+        raise DataError("is neither a run nor a model", where=model,
+                        hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
+    return texts, vectors
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -274,6 +315,8 @@ def _settings(given: Any) -> dict[str, Any]:
         name, _, value = setting.partition("=")
         if name not in SETTINGS:
             raise UsageError(f"no setting {name!r}", where="--set", hint=nearest(name, SETTINGS))
+        if name in found:
+            raise UsageError(f"{name} is set twice", where="--set")
         try:
             found[name] = SETTINGS[name](value)
         except ValueError:

@@ -67,7 +67,8 @@ class Service:
         about = {"object": "model", "created": self.began, "owned_by": "tilth"}
         found = []
         if self.text is not None:
-            found.append({"id": self.text.name, **about, "max_model_len": self.text.context})
+            stated = {"max_model_len": self.text.longest, "note": self.text.note or None}
+            found.append({"id": self.text.name, **about, **stated})
         if self.embedder is not None:
             dimensions = self.embedder.dimensions
             found.append({"id": self.embedder.name, **about, "dimensions": dimensions})
@@ -86,7 +87,7 @@ class Service:
         asked = await self._read(forms.tokenize, body)
         text = self._text(asked.model)
         (ids,) = await text.tokenized(asked, longer=True)
-        found = {"tokens": ids, "count": len(ids), "max_model_len": text.context}
+        found = {"tokens": ids, "count": len(ids), "max_model_len": text.longest}
         await sender.made(lambda: found)
 
     async def embeddings(self, body: bytes, named: dict[str, str], sender: Sender) -> None:

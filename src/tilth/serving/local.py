@@ -11,6 +11,7 @@ seed counts (0 where none is given), and other requests do not. A folder with a 
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ class Local(Answering):
     the folder has a template; `system`: its first message. `tokens`: for an answer, where a request
     does not say `max_tokens`. `options`: those of `Engine`.
 
-    Errors as for `models.folder.load_model`. A request that cannot fit is a failed answer.
+    A model that the engine does not run itself is told on standard error. Errors as for
+    `models.folder.load_model`. A request that cannot fit is a failed answer.
     """
 
     driver = "local"
@@ -60,6 +62,8 @@ class Local(Answering):
             raise UsageError("tokens is at least 1")
         self.folder, self.model, self.tokens = model_folder(model), str(model), tokens
         self.engine: Engine = Engine(self.folder, **(options or {}))
+        if self.engine.note:
+            sys.stderr.write(f"{model}: {self.engine.note}\n")
         rendering = Chat.load(self.folder)
         self.chat = rendering if chat or (chat is None and rendering.has_template) else None
         if system and self.chat is None:

@@ -35,13 +35,16 @@ LARGE = 64 * 2**10
 
 class TextModel:
     """A model under the name `name`. `folder`: where its chat template lies; of `limits`, `queue`
-    and `scored` count."""
+    and `scored` count. `note`: why it is not the engine itself that runs it, as of the engine;
+    `longest`: tokens that a prompt and its answer may have, None where nothing bounds them."""
 
     def __init__(
         self, name: str, folder: str | Path, engine: Engine, limits: Limits | None = None
     ) -> None:
         limits = limits or Limits()
         self.name, self.context, self._engine = name, engine.context, engine
+        self.note = engine.note
+        self.longest = _longest(engine)
         self._most_scored = limits.scored
         # Copies of its own: the engine's thread reads tokens back at the same time.
         self._chat = _Chat.load(folder)
@@ -158,14 +161,22 @@ class TextModel:
     def _tokens(self, asked: Asked, prompt: int) -> int:
         if asked.tokens is not None:
             return asked.tokens
-        cache = self._engine.cache
-        room = min(self.context, cache.table.total * cache.block)
-        return max(1, min(TOKENS, room - prompt + 1))
+        return max(1, min(TOKENS, (self.longest or self.context) - prompt + 1))
 
     def head(self, chat: bool) -> dict[str, Any]:
         """What all parts of one answer begin with."""
         name = f"{'chatcmpl' if chat else 'cmpl'}-{uuid.uuid4().hex}"
         return {"id": name, "created": int(time.time()), "model": self.name}
+
+
+def _longest(engine: Engine) -> int | None:
+    from tilth.serving.fallback import CONTEXT
+
+    room = engine.cache.table.total * engine.cache.block
+    # What `transformers` runs may state no longest sequence: the number is then only our own.
+    if engine.note and engine.context == CONTEXT <= room:
+        return None
+    return min(engine.context, room)
 
 
 class _Chat(Chat):
