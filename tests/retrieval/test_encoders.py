@@ -133,6 +133,17 @@ def test_prompts_length_and_normalisation_are_those_of_the_folder(folder):
     lay_out(folder, ["Transformer", "Pooling", "Normalize"])
 
 
+@pytest.mark.parametrize(("stated", "longest"), [(24, 24), (10**30, 64), (1000, 64), (None, 64)])
+def test_a_length_among_the_tokenizer_s_settings_counts(folder, stated, longest):
+    """Where sentence-transformers writes it since version 6; never more than the context."""
+    (folder / "sentence_bert_config.json").write_text("{}")
+    settings = folder / "tokenizer_config.json"
+    settings.write_text(json.dumps({"model_max_length": stated}))
+    assert load_encoder(folder).longest == longest
+    settings.unlink()
+    lay_out(folder, ["Transformer", "Pooling", "Normalize"])
+
+
 @pytest.mark.parametrize(
     ("kinds", "more", "says"),
     [

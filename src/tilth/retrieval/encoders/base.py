@@ -12,6 +12,7 @@ import numpy as np
 from tilth.store.digest import digest_value
 from tilth.store.manifest import NAME, write_manifest
 from tilth.store.write import write_bytes, write_json
+from tilth.tokens.special import USUAL
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -59,7 +60,7 @@ class TextEncoder:
             self.tokenizer.enable_truncation(longest)
         self.normalize, self.longest, self.lower, self.special = normalize, longest, lower, special
         self.prompts = {key: value for key, value in (prompts or {}).items() if value}
-        self.files = dict(files or {"tokenizer.json": text.encode()})
+        self.files = dict(files or _tokenizer_files(self.tokenizer, text))
         self.cut_tokens = 0
         self._frame = self.tokenizer.num_special_tokens_to_add(False) if special else 0
 
@@ -131,3 +132,17 @@ class TextEncoder:
         names = [*files, MODULES, SETTINGS]
         write_manifest(folder, names, kind="encoder", fingerprint=self.fingerprint)
         return [*names, NAME]
+
+
+def _tokenizer_files(tokenizer: Tokenizer, text: str) -> dict[str, bytes]:
+    """Of a tokenizer that came without files. Where none says its class, `transformers` takes the
+    one that the model's kind usually has, and reads the tokens by other rules."""
+    settings: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False,
+        "split_special_tokens": True,
+    }  # fmt: skip
+    known = (token for token in USUAL["pad"] if tokenizer.token_to_id(token) is not None)
+    # Texts of a batch are filled up with it, and what is filled up is not looked at.
+    settings["pad_token"] = next(known, tokenizer.id_to_token(0))
+    stated = json.dumps(settings, indent=1) + "\n"
+    return {"tokenizer.json": text.encode(), "tokenizer_config.json": stated.encode()}

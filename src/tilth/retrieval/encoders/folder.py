@@ -20,6 +20,8 @@ OPTIONS = ("pooling", "normalize", "prompts", "longest")
 COVERED = ("Transformer", "Pooling", "Normalize", "StaticEmbedding")
 # Where neither the folder nor the model says how long a text may be.
 LONGEST = 512
+# Where the package states it since its version 6, among the tokenizer's settings.
+STATED, ENORMOUS = "model_max_length", 10**9
 MODES = {"cls_token": "cls", "mean_tokens": "mean", "max_tokens": "max", "lasttoken": "lasttoken"}
 
 
@@ -62,6 +64,7 @@ def open_folder(folder: Path, options: dict[str, Any]) -> Any:
     found["pooling"] = _pooling(folder / modules[1][1] / "config.json", found["prompts"])
     inner = folder / modules[0][1]
     lengths = _object(inner / "sentence_bert_config.json")
+    lengths[STATED] = _stated_length(inner)
     return _transformer(folder, inner, lengths, found, options)
 
 
@@ -135,7 +138,8 @@ def _transformer(
             where=str(folder),
         )
     tokenizer, files = _tokenizer(inner)
-    longest = lengths.get("max_seq_length") or min(LONGEST, _context(model))
+    longest = lengths.get("max_seq_length")
+    longest = longest or min(lengths.get(STATED) or LONGEST, _context(model))
     settings = {
         "longest": int(longest), "lower": bool(lengths.get("do_lower_case")), "files": files,
         **found, **options,
@@ -147,6 +151,13 @@ def _transformer(
             where=str(folder),
         )
     return Transformer(model, tokenizer, **settings)
+
+
+def _stated_length(folder: Path) -> int | None:
+    """How many tokens the tokenizer's settings allow; None where they say nothing: a tokenizer
+    that knows no limit states an enormous one."""
+    stated = _object(folder / "tokenizer_config.json").get(STATED)
+    return int(stated) if isinstance(stated, (int, float)) and 0 < stated < ENORMOUS else None
 
 
 def _context(model: Any) -> int:
