@@ -57,11 +57,20 @@ def page(system: System, result: Mapping[str, Any] | None) -> str:
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+# Text of another kind that a system reads beside --data, else from a named set that only those have
+# who downloaded it.
+OWN_TEXTS = {
+    "rewarm": "--set old=OLD-TEXTS", "redwhale": "--set old=OLD-TEXTS", "spdf": "--set text=TEXTS",
+    "well-read-students": "--set texts=TEXTS",
+}  # fmt: skip
+
+
 def own_command(card: Card) -> str:
     """The command that measures the claim again, on the user's own where the system takes any."""
     words = ["tilth run", card.slug]
     words += ["--data MY-DATA"] if card.data_kind != "none" else []
     words += ["--model MY-MODEL"] if card.model_kind != "none" else []
+    words += [OWN_TEXTS[card.slug]] if card.slug in OWN_TEXTS else []
     return " ".join(words)
 
 
