@@ -9,8 +9,8 @@ prefill: prompts of equal and of mixed lengths, beside `transformers` with all p
   and sorted by length and padded in groups of four.
 decode: batch 1 and 16 behind prompts of 60 tokens, reading them not timed, beside `generate` and
   the peers (their time for all tokens less that for the first).
-bf16: both again in bfloat16, and the share of greedy tokens that are equal to float32's; prompts only
-  where the processor has such products: emulated they take minutes.
+bf16: both again in bfloat16, and the share of greedy tokens that are equal to float32's; prompts
+  only where the processor has such products: emulated they take minutes.
 load: requests of real lengths (GSM8K, MTS-Dialog), 16 at a time and as a Poisson stream: tokens a
   second, 99th percentile between tokens; OpenVINO's continuous batching has the same requests.
 
