@@ -548,12 +548,13 @@ def test_a_step_that_fails_ends_its_requests_only(server, service, right, monkey
 # The command -------------------------------------------------------------------------------------
 
 
-def started(words, program="from tilth.cli import main; main()"):
+def started(words, program="from tilth.cli import main; main()", **options):
     """A process of `tilth serve`, and its address when it answers."""
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True, env=environment
-    )
+        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, text=True,
+        env=environment, **options,
+    )  # fmt: skip
     line = process.stdout.readline()
     found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
     assert found, line
@@ -578,6 +579,55 @@ def test_the_command_finishes_what_is_under_way(folder):
     finally:
         process.kill()
         process.stdout.close()
+
+
+def test_an_interrupt_from_the_keyboard_reaches_no_draft(folder):
+    """It goes to all processes of a terminal's group: the server's child has one of its own."""
+    words = ["serve", str(folder), "--port", "0"]
+    for setting in (f"draft={folder}", "strategy=pearl", "length=2"):
+        words += ["--set", setting]
+    process, address = started(words, start_new_session=True)
+    try:
+        body = {"prompt": "one", "max_tokens": 100, "stream": True, "ignore_eos": True}
+        plug = post(address, "/v1/completions", body)
+        text = until(plug, b"\n\n")
+        os.killpg(process.pid, signal.SIGINT)
+        if b"[DONE]" not in text:
+            text += until(plug, b"[DONE]")
+        assert b'"finish_reason": "length"' in text and b"error" not in text
+        plug.close()
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait(60)
+        process.stdout.close()
+
+
+def test_a_draft_that_died_is_told_without_a_path(folder):
+    from tilth.cli.serve import _service
+
+    options = {"draft": str(folder), "strategy": "pearl", "length": 2}
+    service = _service(str(folder), "", options, {"--called": ""}, LIMITS)
+    try:
+        with served(service) as address:
+            drafter = service.text.thread.engine.strategy.drafter
+            begin = drafter.begin
+
+            def dying(*given, **named):
+                begin(*given, **named)
+                drafter._child.kill()
+                drafter._child.wait()
+
+            drafter.begin = dying
+            status, found, _ = ask(address, "/v1/completions", PLAIN)
+            assert status == 500
+            assert found["error"]["message"] == (
+                "the answer failed: the draft model's process has ended"
+            )
+            drafter.begin = begin
+            assert ask(address, "/v1/completions", PLAIN)[0] == 200
+    finally:
+        service.stop()
 
 
 def test_killed_in_mid_stream_the_reader_knows_and_the_next_server_is_right(folder):

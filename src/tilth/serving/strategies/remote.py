@@ -4,8 +4,9 @@
 
 The child is this module, run by the same Python; it reads commands from its standard input and
 writes answers to its standard output, each a line of JSON and, behind it, an array's bytes. It ends
-with its input: when it is closed, or when the parent is no more. Where the child has died, `finish`
-raises DataError, and the next `begin` starts another.
+with its input: when it is closed, or when the parent is no more; a Ctrl-C is for the parent alone,
+which may finish what is under way. Where the child has died, `finish` raises DataError, without a
+path, since it may go to whoever asked a server; the next `begin` starts another.
 
 Chances of a sampled draft travel as float64, (tokens, vocabulary): the very numbers that the tokens
 were drawn from. At temperature 0 only the tokens do.
@@ -47,6 +48,12 @@ class RemoteDrafter:
 
     def run(self) -> None:
         """Start the child where none runs, and wait until it has loaded its model."""
+        try:
+            self._run()
+        except DataError as error:
+            raise DataError(error.what, where=str(self.folder)) from None
+
+    def _run(self) -> None:
         if self._child is not None and self._child.poll() is None:
             return
         self.stop()
@@ -54,6 +61,7 @@ class RemoteDrafter:
         self._child = subprocess.Popen(
             [sys.executable, "-m", "tilth.serving.strategies.remote", str(self.folder), self.dtype],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
+            start_new_session=True,
         )  # fmt: skip
         self._answer()
 
@@ -62,7 +70,7 @@ class RemoteDrafter:
         script: Script | None = None,
     ) -> None:  # fmt: skip
         """As `Drafter.begin`; starts the child where none runs."""
-        self.run()
+        self._run()
         self._drain()
         settings = asdict(sampling)
         settings["bias"] = list(sampling.bias.items())
@@ -117,17 +125,17 @@ class RemoteDrafter:
         try:
             _put(self._child.stdin, what)
         except OSError:
-            raise DataError("the draft model's process has ended", where=str(self.folder)) from None
+            raise DataError("the draft model's process has ended") from None
 
     def _answer(self) -> tuple[dict[str, Any], np.ndarray | None]:
         if self._child is None or self._child.stdout is None:
-            raise DataError("the draft model's process has ended", where=str(self.folder))
+            raise DataError("the draft model's process has ended")
         found = _take(self._child.stdout)
         if found is None:
             self.stop()
-            raise DataError("the draft model's process has ended", where=str(self.folder))
+            raise DataError("the draft model's process has ended")
         if "error" in found[0]:
-            raise DataError(found[0]["error"], where=str(self.folder))
+            raise DataError(found[0]["error"])
         return found
 
 
@@ -188,7 +196,7 @@ def main() -> None:
     try:
         drafter = Drafter(open_model(sys.argv[1], None, sys.argv[2], "cpu").runner)
     except TilthError as error:
-        _put(answers, {"error": str(error)})
+        _put(answers, {"error": error.what})
         return
     _put(answers, {})
     serve(drafter, sys.stdin.buffer, answers)
