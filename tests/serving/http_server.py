@@ -60,14 +60,19 @@ def ask(address, path, body=None, method=None, **headers):
 
 def post(address, path, body, receive=None):
     """A socket on which a request was sent and nothing read. `receive`: bytes of its buffer."""
+    data = json.dumps(body)
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
+    return sent(address, head + data, receive)
+
+
+def sent(address, text, receive=None):
+    """A socket on which a text was sent and nothing read."""
     plug = socket.socket()
     if receive:
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive)
     plug.settimeout(60)
     plug.connect(address)
-    data = json.dumps(body).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(data)}\r\n\r\n"
-    plug.sendall(head.encode() + data)
+    plug.sendall(text.encode("ascii"))
     return plug
 
 

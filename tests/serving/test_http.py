@@ -16,7 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
-from http_server import ask, events, post, served, until
+from http_server import ask, events, post, sent, served, until
 
 from tilth.cli.main import run as command
 from tilth.models.folder import save_model
@@ -141,6 +141,82 @@ def test_prompts_are_scored_and_echoed(client, folder):
     assert found.logprobs.token_logprobs[1:] == pytest.approx(values, abs=1e-4)
 
 
+def test_offsets_count_broken_bytes_as_letters(client, folder):
+    from tilth.serving.spelling import Offsets, Spelling
+
+    tokenizer, spelling = tiny.tokenizer(), Spelling(tiny.tokenizer())
+    (letters,) = bpe.encode(bpe.train(["x"], 257), ["\u20ac"])
+    names = [bpe.train(["x"], 257).id_to_token(id) for id in letters]
+    first, second, third = (tokenizer.token_to_id(name) for name in names)
+    (one,) = bpe.encode(tokenizer, ["one"])[0][:1]
+    draw = random.Random(3)
+    for _ in range(50):
+        ids = draw.choices([first, second, third, one], k=12)
+        offsets = Offsets(spelling)
+        for count, id in enumerate(ids):
+            assert offsets.take(id) == len(bpe.decode(tokenizer, ids[:count])), ids[:count]
+    given = {"model": "", "max_tokens": 0, "echo": True, "logprobs": 0}
+    (found,) = client.completions.create(prompt=[one, second, one, first, one], **given).choices
+    text = tokenizer.decode([one, second, one, first, one])
+    size = len(tokenizer.decode([one]))
+    assert found.text == text and found.logprobs.text_offset == [
+        0, size, size + 1, 2 * size + 1, 2 * size + 2
+    ]  # fmt: skip
+
+
+def test_what_the_sampler_has_beyond_openai(server, folder):
+    given = {"prompt": "one two", "max_tokens": 9, "seed": 2}
+    more = {"top_k": 3, "min_p": 0.2, "repetition_penalty": 1.7}
+    plain = Sampling(seed=2)
+    for sampling, body in (
+        (dataclasses.replace(plain, top_k=3), {"top_k": 3}),
+        (dataclasses.replace(plain, min_p=0.2), {"min_p": 0.2}),
+        (dataclasses.replace(plain, repetition=1.7), {"repetition_penalty": 1.7}),
+        (dataclasses.replace(plain, top_k=3, min_p=0.2, repetition=1.7), more),
+        (plain, {"top_k": -1, "min_p": 0, "repetition_penalty": 1}),
+    ):
+        (alone,) = Engine(folder).complete(["one two"], 9, sampling)
+        status, found, _ = ask(server, "/v1/completions", {**given, **body})
+        assert status == 200 and found["choices"][0]["text"] == alone.text, body
+    for body in ({"top_k": -2}, {"min_p": 1.5}, {"repetition_penalty": 0}):
+        status, found, _ = ask(server, "/v1/completions", {**given, **body})
+        assert status == 400 and found["error"]["param"] == next(iter(body))
+
+
+def test_a_stream_begins_with_its_echo(server):
+    body = {**PLAIN, "prompt": ["one two", "three"], "n": 2, "echo": True}
+    _, whole, _ = ask(server, "/v1/completions", body)
+    options = {"stream": True, "stream_options": {"include_usage": True}}
+    _, text, _ = ask(server, "/v1/completions", {**body, **options})
+    chunks = events(text)
+    texts = [""] * 4
+    for chunk in chunks[:-1]:
+        # What has the counts at the end has the field everywhere.
+        assert chunk["usage"] is None
+        for choice in chunk["choices"]:
+            texts[choice["index"]] += choice["text"]
+    assert texts == [choice["text"] for choice in whole["choices"]]
+    assert [chunk["choices"][0]["text"] for chunk in chunks[:4]] == ["one two"] * 2 + ["three"] * 2
+    assert chunks[-1]["usage"] == whole["usage"] and chunks[-1]["choices"] == []
+    status, found, _ = ask(server, "/v1/completions", {**body, "stream": True, "logprobs": 1})
+    assert status == 400 and found["error"]["param"] == "echo"
+    _, text, _ = ask(server, "/v1/completions", {**PLAIN, "stream": True})
+    assert all("usage" not in chunk for chunk in events(text))
+
+
+def test_an_answer_goes_on_in_the_next_request(client):
+    messages = [{"role": "developer", "content": "one"}, {"role": "user", "content": "two"}]
+    given = {"model": "my-model", "max_completion_tokens": 3, "seed": 1}
+    first = client.chat.completions.create(messages=messages, **given, max_tokens=9)
+    assert first.usage.completion_tokens == 3
+    messages.append(first.choices[0].message.model_dump())
+    messages.append({"role": "user", "content": "three", "name": "me"})
+    assert client.chat.completions.create(messages=messages, **given).choices
+    asked = [{**message, "role": "system"} for message in messages[:1]] + messages[1:2]
+    again = client.chat.completions.create(messages=asked, **given)
+    assert again.choices[0].message.content == first.choices[0].message.content
+
+
 def test_chats_are_rendered_as_in_training(client, server, folder):
     chat = Chat.load(folder)
     ids = chat.render(TALK, answer=True).ids.tolist()
@@ -184,8 +260,13 @@ def test_embeddings_are_equal_as_floats_and_in_base64(client, server):
     rows = [one.embedding for one in floats.data]
     assert [one.embedding for one in coded.data] == rows and rows[0] == rows[2]
     assert rows == Hashed().encode(texts).tolist()
-    status, found, _ = ask(server, "/v1/embeddings", {"input": "x", "dimensions": 3})
-    assert status == 400 and "dimensions" in found["error"]["message"]
+    for body, param in (
+        ({"input": "x", "dimensions": 3}, "dimensions"),
+        ({"input": ["x", ""]}, "input"),
+        ({"input": [[4, 5]]}, "input"),
+    ):
+        status, found, _ = ask(server, "/v1/embeddings", body)
+        assert status == 400 and found["error"]["param"] == param
 
 
 def test_the_docs_program_runs(server, folder, capsys):
@@ -249,6 +330,7 @@ WRONG = [
     ({"prompt": "one", "logprobs": 10**6}, "from 0 to 20"),
     ({"prompt": "one", "temprature": 0}, "did you mean 'temperature'"),
     ({"prompt": "one", "logit_bias": {"x": 1}}, "logit_bias"),
+    ({"prompt": "one", "logit_bias": {"7": 1, "280": 1}}, "logit_bias has a token 280: the voc"),
     ({"prompt": "one", "top_p": 0}, "top_p is above 0"),
     ({"prompt": "one", "seed": 10**400}, "seed"),
     ({"prompt": [10**30]}, "vocabulary has 280"),
@@ -267,9 +349,12 @@ def test_what_asks_for_too_much_is_refused_with_the_numbers(server, right, servi
         status, found, _ = ask(server, "/v1/completions", body)
         assert status == 400 and found["error"]["type"] == "invalid_request_error", body
         assert says in found["error"]["message"]
+        if isinstance(body, dict) and set(body) != {"prompt", "messages"}:
+            assert found["error"]["param"] == list(body)[-1 if "max_tokens" not in body else 0]
     long = [{"role": "user", "content": "one two "} for _ in range(900)]
     status, found, _ = ask(server, "/v1/chat/completions", {"messages": long})
     assert status == 400 and found["error"]["code"] == "context_length_exceeded"
+    assert found["error"]["param"] == "messages"
     assert "the messages take at least" in found["error"]["message"]
     assert "the model's context is 128" in found["error"]["message"]
     # What the bytes do not show, the tokens do.
@@ -503,6 +588,41 @@ def test_a_full_queue_says_when_to_come_again(server, service, right, gate):
         assert until(plug, b"\r\n").startswith(b"HTTP/1.1 200")
         plug.close()
     wait(lambda: service.text.thread.live == 0)
+    right()
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(service, right):
+    limits = dataclasses.replace(LIMITS, body_seconds=0.2, body=1000)
+    with served(http.Service(service.text, limits=limits)) as address:
+        head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n"
+        plug = sent(address, head + 'Content-Length: 50\r\n\r\n{"prompt":')
+        text = until(plug, b"}}")
+        assert text.startswith(b"HTTP/1.1 408") and b"within 0.2 seconds" in text
+        assert b"connection: close" in text
+        plug.close()
+        # A body whose length is not said is counted as it comes.
+        chunk = "200\r\n" + "x" * 512 + "\r\n"
+        plug = sent(address, head + "Transfer-Encoding: chunked\r\n\r\n" + chunk * 2)
+        text = until(plug, b"}}")
+        assert text.startswith(b"HTTP/1.1 413") and b"at most 1,000 bytes" in text
+        plug.close()
+    right()
+
+
+def test_more_requests_than_the_limit_are_told_to_come_again(service, right, gate):
+    limits = dataclasses.replace(LIMITS, requests=2)
+    with served(http.Service(service.text, limits=limits)) as address:
+        plugs = [post(address, "/v1/completions", PLAIN) for _ in range(2)]
+        wait(lambda: service.text.thread.live == 2)
+        status, found, headers = ask(address, "/v1/models")
+        assert status == 429 and headers["retry-after"] == "1"
+        assert found["error"]["type"] == "rate_limit_error"
+        assert "2 requests are served at a time" in found["error"]["message"]
+        gate.release(10_000)
+        for plug in plugs:
+            assert until(plug, b"\r\n").startswith(b"HTTP/1.1 200")
+            plug.close()
+        wait(lambda: ask(address, "/v1/models")[0] == 200)
     right()
 
 

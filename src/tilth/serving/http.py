@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, Router
 
-from tilth.errors import UsageError
+from tilth.errors import TilthError
 from tilth.serving import openai_forms as forms
 from tilth.serving.embedder import Embedder
 from tilth.serving.guard import App, Receive, Send
-from tilth.serving.openai_forms import Limits, Refused
+from tilth.serving.openai_forms import Limits, Refused, refusal
 from tilth.serving.streaming import Endpoint, Sender
 from tilth.serving.text_model import LARGE, TextModel
 
@@ -86,7 +86,10 @@ class Service:
         """The token ids of a `prompt`, or of `messages` up to where the answer begins."""
         asked = await self._read(forms.tokenize, body)
         text = self._text(asked.model)
-        (ids,) = await text.tokenized(asked, longer=True)
+        try:
+            (ids,) = await text.tokenized(asked, longer=True)
+        except TilthError as error:
+            raise refusal(error, asked.source) from None
         found = {"tokens": ids, "count": len(ids), "max_model_len": text.longest}
         await sender.made(lambda: found)
 
@@ -98,8 +101,12 @@ class Service:
         if asked.model not in ("", *names):
             raise unknown(asked.model)
         if asked.dimensions not in (None, self.embedder.dimensions):
-            raise UsageError(f"dimensions are {self.embedder.dimensions:,}: vectors are not cut")
-        vectors, tokens = await self.embedder.embed(asked.texts, asked.side)
+            raise Refused(400, f"dimensions are {self.embedder.dimensions:,}: vectors are not cut",
+                          param="dimensions")  # fmt: skip
+        try:
+            vectors, tokens = await self.embedder.embed(asked.texts, asked.side)
+        except TilthError as error:
+            raise refusal(error, "input") from None
         data = (
             {"object": "embedding", "index": place,
              "embedding": base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")

@@ -16,12 +16,14 @@ from tilth.serving.sampler import Sampling
 
 # Taken and without effect: they are about the sender's account, not about the answer.
 WITHOUT_EFFECT = ("user", "metadata", "store", "service_tier", "safety_identifier",
-                  "prompt_cache_key")  # fmt: skip
+                  "prompt_cache_key", "prompt_cache_retention")  # fmt: skip
 # What OpenAI has and this server does not: their values that ask for nothing.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "suffix": ("",), "tools": ([],), "functions": ([],), "tool_choice": ("none",),
     "function_call": ("none",), "response_format": ({"type": "text"},),
     "modalities": (["text"],), "parallel_tool_calls": (True, False),
+    "reasoning_effort": ("none",), "verbosity": ("medium",), "audio": (), "prediction": (),
+    "web_search_options": (),
 }  # fmt: skip
 WORD = 2**63
 
@@ -68,12 +70,12 @@ class Refused(Exception):
         return {"error": error}
 
 
-def refusal(error: TilthError) -> Refused:
-    """A mistake of the sender as an answer."""
+def refusal(error: TilthError, param: str | None = None) -> Refused:
+    """A mistake of the sender as an answer; `param`: the field that it is in."""
     if isinstance(error, LimitError):
-        return Refused(400, str(error), code="context_length_exceeded")
+        return Refused(400, str(error), code="context_length_exceeded", param=param)
     if isinstance(error, (UsageError, DataError)):
-        return Refused(400, str(error))
+        return Refused(400, str(error), param=param)
     return Refused(500, str(error))
 
 
@@ -92,6 +94,11 @@ class Asked:
     stream: bool = False
     usage: bool = False
     echo: bool = False
+
+    @property
+    def source(self) -> str:
+        """The field that what is asked about is in."""
+        return "messages" if self.messages else "prompt"
 
 
 class Fields:
@@ -240,11 +247,18 @@ def messages(fields: Fields, limits: Limits) -> list[dict[str, str]]:
 def _message(given: Any, where: str) -> dict[str, str]:
     if not isinstance(given, dict):
         raise wrong(where, "an object", given)
-    for name in given:
+    # An answer of OpenAI's client, sent back, has all fields that it knows, most of them empty.
+    said = {name: value for name, value in given.items() if value is not None and value != []}
+    for name in said:
         if name not in ("role", "content", "name", "refusal"):
             raise Refused(400, f"{where} has a field {name[:80]!r}, which is not covered",
                           param=where)  # fmt: skip
-    role, content = given.get("role"), given.get("content")
+    valid_text(said.get("name", ""), f"{where}.name")
+    refused = valid_text(said.get("refusal", ""), f"{where}.refusal")
+    role, content = said.get("role"), said.get("content")
+    if content is None and role == "assistant":
+        # It refused, or called tools, which nothing here does: it said nothing else.
+        content = refused
     if isinstance(content, list):
         if not all(isinstance(one, dict) and one.get("type") == "text" for one in content):
             raise Refused(400, f"{where}: only contents of text are covered", param=where)
@@ -277,11 +291,21 @@ def _common(fields: Fields, limits: Limits, given: int, logprobs: int | None, **
     seed = fields.whole("seed", None, -WORD, WORD - 1)
     stream = fields.flag("stream")
     options = fields.take("stream_options", {})
-    if not isinstance(options, dict) or set(options) - {"include_usage", "include_obfuscation"}:
-        raise Refused(400, "stream_options has include_usage", param="stream_options")
+    if (
+        not isinstance(options, dict)
+        or set(options) - {"include_usage", "include_obfuscation"}
+        or not all(isinstance(value, bool) for value in options.values())
+    ):
+        raise Refused(400, "stream_options has include_usage, true or false",
+                      param="stream_options")  # fmt: skip
+    if options and not stream:
+        raise Refused(400, "stream_options are those of a stream", param="stream_options")
+    top_p = fields.number("top_p", 1.0, 0, 1)
+    if not top_p:
+        raise wrong("top_p", "above 0", top_p)
     sampling = Sampling(
         temperature=fields.number("temperature", 1.0, 0, 2),
-        top_p=fields.number("top_p", 1.0, 0, 1),
+        top_p=top_p,
         top_k=max(0, fields.whole("top_k", 0, -1, WORD) or 0),
         min_p=fields.number("min_p", 0.0, 0, 1),
         repetition=fields.number("repetition_penalty", 1.0, 0.01, 10),
@@ -292,7 +316,7 @@ def _common(fields: Fields, limits: Limits, given: int, logprobs: int | None, **
         seed=seed or 0, stop=tuple(stops), logprobs=logprobs,
     )  # fmt: skip
     return Asked(fields.text("model"), count=count, sampling=sampling, seeded=seed is not None,
-                 stream=stream, usage=options.get("include_usage") is True, **more)  # fmt: skip
+                 stream=stream, usage=options.get("include_usage", False), **more)  # fmt: skip
 
 
 def _bias(given: Any, limits: Limits) -> dict[int, float]:
@@ -325,12 +349,14 @@ def embeddings(body: bytes, limits: Limits) -> ToEmbed:
     given = fields.take("input")
     texts = [given] if isinstance(given, str) else given
     if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
-        raise Refused(400, "input is a text or a list of texts (an encoder has a tokenizer of its "
-                      "own, so token ids are not taken)", param="input")  # fmt: skip
+        raise Refused(400, "input is a text or a list of texts; token ids of another tokenizer "
+                      "would be other words here (LangChain: check_embedding_ctx_length=False)",
+                      param="input")  # fmt: skip
     if len(texts) > limits.texts:
         raise wrong("input", f"at most {limits.texts:,} texts", texts)
-    for text in texts:
-        valid_text(text, "input")
+    for place, text in enumerate(texts):
+        if not valid_text(text, "input"):
+            raise Refused(400, f"input {place} is an empty text", param="input")
     form = fields.text("encoding_format", "float")
     if form not in ("float", "base64"):
         raise wrong("encoding_format", "float or base64", form)

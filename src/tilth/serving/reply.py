@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tilth.serving.live import Completion, Event
 from tilth.serving.openai_forms import Asked
 from tilth.serving.sampler import Drawn
+from tilth.serving.spelling import Offsets
 from tilth.serving.streaming import Sender
 
 if TYPE_CHECKING:
@@ -29,8 +30,8 @@ class Reply:
         self._spelling, self._head = model.spelling, model.head(chat)
         count = asked.count * len(prompts)
         self._answers = [Completion() for _ in range(count)]
-        # In a stream, letters before the next token; and tokens that were given.
-        self._at = [0] * count
+        # In a stream, where tokens begin; and how many were given.
+        self._at = [Offsets(self._spelling) for _ in range(count)]
         self._made = [0] * count
         self._silent = asked.tokens == 0
 
@@ -75,7 +76,8 @@ class Reply:
                     "finish_reason": reason}  # fmt: skip
         scored = self._scored(number, answer) if self._asked.echo else []
         before = 0 if scored else len(self._echo(number))
-        logprobs = self._logprobs([*scored, *tokens], before) if wants else None
+        offsets = Offsets(self._spelling, before)
+        logprobs = self._logprobs([*scored, *tokens], offsets) if wants else None
         return {"index": number, "text": self._echo(number) + text, "logprobs": logprobs,
                 "finish_reason": reason}  # fmt: skip
 
@@ -112,7 +114,6 @@ class Reply:
                 logprobs = {"content": self._content(tokens), "refusal": None}
             else:
                 logprobs = self._logprobs(tokens, self._at[choice])
-                self._at[choice] += sum(self._spelling.letters(one.id) for one in tokens)
         if text or logprobs or event.reason:
             part: Any = text
             if self._chat:
@@ -130,7 +131,9 @@ class Reply:
     ) -> None:
         name = "delta" if self._chat else "text"
         chunk = {"index": choice, name: part, "logprobs": logprobs, "finish_reason": reason}
-        await sender.event({**self._headed(), "choices": [chunk]})
+        # With the counts at the end, all chunks have the field.
+        usage = {"usage": None} if self._asked.usage else {}
+        await sender.event({**self._headed(), "choices": [chunk], **usage})
 
     def _headed(self) -> dict[str, Any]:
         kind = "chat.completion.chunk" if self._chat else "text_completion"
@@ -138,7 +141,7 @@ class Reply:
 
     # Log-probabilities and counts ----------------------------------------------------------------
 
-    def _logprobs(self, tokens: Sequence[Drawn], at: int) -> dict[str, Any]:
+    def _logprobs(self, tokens: Sequence[Drawn], offsets: Offsets) -> dict[str, Any]:
         """As completions have them. `text_offset`: in letters of the choice's text."""
         found: dict[str, list[Any]] = {
             "tokens": [], "token_logprobs": [], "top_logprobs": [], "text_offset": []
@@ -152,8 +155,7 @@ class Reply:
             found["tokens"].append(name)
             found["token_logprobs"].append(_number(token.logprob))
             found["top_logprobs"].append(top)
-            found["text_offset"].append(at)
-            at += self._spelling.letters(token.id)
+            found["text_offset"].append(offsets.take(token.id))
         return found
 
     def _content(self, tokens: Sequence[Drawn]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ they have no letter for as <0xE2>, and a blank as a lower eighth block.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,18 @@ class Spelling:
         except UnicodeDecodeError:
             return "bytes:" + "".join(f"\\x{byte:02x}" for byte in found)
 
-    def letters(self, token: int) -> int:
-        """How many letters begin in a token."""
-        return sum(byte & 0xC0 != 0x80 for byte in self.bytes(token))
+
+class Offsets:
+    """Where tokens begin in a text, in letters: `before` of them, then those of tokens taken."""
+
+    def __init__(self, spelling: Spelling, before: int = 0) -> None:
+        self._spelling, self._whole = spelling, before
+        # Broken bytes become letters as where a text is decoded: U+FFFD, one for each beginning.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def take(self, token: int) -> int:
+        """How many letters have begun before this token, which is the next."""
+        begun = bool(self._decoder.getstate()[0])
+        at = self._whole + begun
+        self._whole += len(self._decoder.decode(self._spelling.bytes(token)))
+        return at

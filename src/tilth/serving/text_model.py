@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import LimitError, UsageError
+from tilth.errors import LimitError, TilthError, UsageError
 from tilth.serving.engine_thread import Answers, Ask, EngineThread
-from tilth.serving.openai_forms import WORD, Asked, Limits, Refused
+from tilth.serving.openai_forms import WORD, Asked, Limits, Refused, refusal
 from tilth.serving.reply import Reply
 from tilth.serving.spelling import Spelling
 from tilth.serving.streaming import Sender
@@ -108,8 +108,11 @@ class TextModel:
 
     async def complete(self, asked: Asked, sender: Sender, chat: bool) -> None:
         """Answer a completion or a chat."""
-        prompts = await self.tokenized(asked)
-        asks = self._asks(asked, prompts)
+        try:
+            prompts = await self.tokenized(asked)
+            asks = self._asks(asked, prompts)
+        except TilthError as error:
+            raise refusal(error, asked.source) from None
         reply = Reply(self, asked, prompts, chat)
         async with await self.thread.open(asks) as answers:
             if asked.stream:
@@ -131,6 +134,10 @@ class TextModel:
     def _asks(self, asked: Asked, prompts: Sequence[list[int]]) -> list[Ask]:
         """One ask for each answer. Equal prompts give different samples of one seed."""
         seed = asked.sampling.seed if asked.seeded else random.SystemRandom().randrange(WORD)
+        size = self._engine.runner.shape.vocabulary
+        if strange := next((one for one in asked.sampling.bias if one >= size), None):
+            raise Refused(400, f"logit_bias has a token {strange:,}: the vocabulary has {size:,}",
+                          param="logit_bias")  # fmt: skip
         scores = asked.echo and asked.sampling.logprobs is not None
         seen: Counter[tuple[int, ...]] = Counter()
         asks: list[Ask] = []
