@@ -877,6 +877,34 @@ def test_models_are_listed_with_what_fits(server, folder):
     assert http.Service(text).listed()[0]["max_model_len"] == 48
 
 
+def test_what_the_engine_cannot_start_with_is_one_line(folder, capsys):
+    for setting, code, says in (
+        ("device=nope", 2, "there is no device 'nope' here"),
+        ("device=meta", 2, "there is no device 'meta' here"),
+        ("device=cuda:99", 2, "there is no device 'cuda:99' here"),
+        ("dtype=int8", 2, "no dtype 'int8' is served"),
+        ("block=0", 2, "row, sequences, memory and block are at least 1"),
+        ("block=129", 2, "block is at most the model's context, 128"),
+        ("policy=none", 2, "policy"),
+        ("strategy=none", 2, "strategy"),
+    ):
+        assert command(["serve", str(folder), "--port", "0", "--set", setting]) == code, setting
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1, setting
+
+
+def test_a_cache_that_nothing_holds_is_refused(folder, monkeypatch):
+    from tilth.errors import LimitError
+    from tilth.serving.model_runner import ModelRunner
+
+    def none_left(*given, **named):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(ModelRunner, "cache", none_left)
+    with pytest.raises(LimitError, match=r"no room for a cache of [0-9,]+ bytes"):
+        Engine(folder)
+
+
 def test_a_run_without_a_model_is_served_without_torch(tmp_path):
     from tilth.store.manifest import write_manifest
 

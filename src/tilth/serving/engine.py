@@ -81,16 +81,23 @@ class Engine:
         dtype: str = "float32",
         device: str = "cpu",
     ) -> None:
-        if row < 1 or sequences < 1 or memory < 1:
-            raise UsageError("row, sequences and memory are at least 1")
+        if min(row, sequences, memory, block) < 1:
+            raise UsageError("row, sequences, memory and block are at least 1")
         opened: Opened = open_model(model, tokenizer, dtype, device)
         self.runner, self.tokenizer, self.note = opened.runner, opened.tokenizer, opened.note
         self.begin, self.ends = opened.begin, opened.ends
         self.context, self.policy = opened.context, policy_named(policy)
+        if block > self.context:
+            raise UsageError(f"block is at most the model's context, {self.context:,}")
         if blocks is None:
             blocks = max(1, memory // (block * max(1, self.runner.bytes_per_token())))
             blocks = min(blocks, sequences * -(-self.context // block))
-        self.cache = self.runner.cache(blocks, block, share=share, keys=keys)
+        try:
+            self.cache = self.runner.cache(blocks, block, share=share, keys=keys)
+        except (RuntimeError, MemoryError):
+            size = blocks * block * self.runner.bytes_per_token()
+            raise LimitError(f"there is no room for a cache of {size:,} bytes",
+                             hint="less memory, or fewer sequences") from None  # fmt: skip
         # A decode takes a token of the row: a row that cannot hold all would starve the youngest.
         self.row, self.sequences = max(row, sequences), sequences
         self.waiting: deque[Live] = deque()

@@ -41,14 +41,29 @@ def model_folder(folder: str | Path) -> Path:
     return Path(folder)
 
 
+def check_device(device: str) -> None:
+    """Raises UsageError where torch has no such device here."""
+    import torch
+
+    try:
+        usable = torch.zeros(1, device=device).cpu().numel() == 1
+    except (RuntimeError, AssertionError, NotImplementedError):  # meta holds no numbers to copy
+        usable = False
+    if not usable:
+        known = ["cpu"] + ["cuda"] * torch.cuda.is_available()
+        raise UsageError(f"there is no device {device!r} here", hint=nearest(device, known))
+
+
 def open_model(
     model: str | Path | PreTrainedModel, tokenizer: Tokenizer | None, dtype: str, device: str
 ) -> Opened:
-    """Load what is named, or take what is there; errors as for `models.folder.load_model`."""
+    """Load what is named, or take what is there; UsageError for a device that is not there, else
+    errors as for `models.folder.load_model`."""
     import torch
 
     if dtype not in DTYPES:
         raise UsageError(f"no dtype {dtype!r} is served", hint=nearest(dtype, DTYPES))
+    check_device(device)
     folder: Path | None = None
     if isinstance(model, (str, Path)):
         folder = model_folder(model)
