@@ -1,13 +1,17 @@
-"""For all tests: few threads, a home of their own, and the time of each group at the end."""
+"""For all tests: one thread, a home of their own, and the time of each group at the end."""
 
 import os
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Models of tests are so small that a second thread is waited for longer than it works.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 os.environ.setdefault("MPLBACKEND", "agg")
 # No test writes to the library of papers of whoever runs it.
@@ -16,6 +20,14 @@ os.environ["XDG_DATA_HOME"] = _data.name
 os.environ.pop("TILTH_LIBRARY", None)
 
 ROOT = Path(__file__).parent
+OFFLINE = """
+import socket, sys
+def refuse(*arguments, **options):
+    raise AssertionError("a socket was opened")
+socket.socket.connect = refuse
+socket.socket.sendto = refuse
+socket.getaddrinfo = refuse
+"""
 _seconds: dict[str, float] = defaultdict(float)
 
 
@@ -37,11 +49,34 @@ def mixed(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def built(mixed, small_plan, tmp_path_factory):
-    """One small build, shared by the tests that only look at it."""
-    from tilth.build.run import build
+def offline():
+    """`offline(program, *words)`: what a program did in a process that can reach nothing."""
+    alone = []
+    if shutil.which("unshare"):
+        # A network namespace of its own where the system allows it: nothing is there to reach.
+        probe = subprocess.run(["unshare", "-rn", "true"], capture_output=True)
+        alone = ["unshare", "-rn"] if probe.returncode == 0 else []
 
-    return build(mixed, tmp_path_factory.mktemp("built") / "run", plan=small_plan)
+    def run(program, *words):
+        command = [*alone, sys.executable, "-c", OFFLINE + program, *map(str, words)]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def built(mixed, offline, tmp_path_factory):
+    """One small build, shared by the tests that only look at it. It is made by the command, with
+    two workers, where nothing can be reached."""
+    from tilth.build.run import Run
+    from tilth.testing.mixed import SMALL_PLAN
+
+    folder = tmp_path_factory.mktemp("built") / "run"
+    program = "from tilth.cli.main import run\nsys.exit(run(sys.argv[1:]))"
+    words = ["build", mixed, "-o", folder, "-q", "--workers", 2]
+    done = offline(program, *words, *(part for one in SMALL_PLAN for part in ("--set", one)))
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Run(folder)
 
 
 def pytest_configure(config):

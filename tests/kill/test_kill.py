@@ -44,5 +44,10 @@ def test_a_build_killed_at_each_kind_of_write_and_at_random(folder):
 
 
 @pytest.mark.soak
+def test_soak_each_write_of_corpus_and_index_by_itself(folder):
+    assert int(run("corpus_at_every_write.py", folder, "--soak").split()[-1]) >= 4 * 40
+
+
+@pytest.mark.soak
 def test_soak_every_write_of_a_build_and_a_thousand_kills(folder):
     print(run("build_killed.py", folder, "--soak"))

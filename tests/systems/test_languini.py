@@ -3,7 +3,6 @@
 import pytest
 
 from tilth.errors import DataError, UsageError
-from tilth.evaluation.runner import run_system
 from tilth.systems import _languini_texts, languini
 from tilth.systems._languini_arms import LARGEST, contenders
 from tilth.systems._languini_texts import split
@@ -35,8 +34,8 @@ def test_contenders_are_of_like_size():
     assert max(sizes) < 1.25 * min(sizes)
 
 
-def test_smoke():
-    result = run_system(languini, scale="smoke")
+def test_smoke(smoke):
+    result = smoke("languini")
     assert result["verdict"] == "not judged" and len(result["invariants"]) == 6
     assert all(entry["holds"] for entry in result["invariants"])
     values = {(run["arm"], run["metric"]): run["value"] for run in result["runs"]}

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from tilth.evaluation.rephrased_candidates import Candidates
-from tilth.evaluation.runner import run_system
 from tilth.store.cache import data_folders
 from tilth.systems import _rephrased_sets, llm_decontaminator
 from tilth.systems._rephrased_mbpp import renamed
@@ -74,8 +73,8 @@ def test_renamed_code_does_the_same():
     assert after[last.name]([1.5, 2], 4) == before["main"]([1.5, 2], 4) == 13
 
 
-def test_smoke():
-    result = run_system(llm_decontaminator, scale="smoke")
+def test_smoke(smoke):
+    result = smoke("llm-decontaminator")
     assert result["verdict"] == "not judged" and len(result["invariants"]) == 8
     assert all(entry["holds"] for entry in result["invariants"])
     values = {(run["arm"], run["metric"]): run["value"] for run in result["runs"]}

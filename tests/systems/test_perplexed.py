@@ -77,8 +77,8 @@ def test_directions():
     assert listed(["a xxa b xxbo", "xxab", "xxa"]).tolist() == [2.0, 0.0, 1.0]
 
 
-def test_smoke_has_every_group():
-    result = run_system(perplexed, scale="smoke")
+def test_smoke_has_every_group(smoke):
+    result = smoke("perplexed")
     assert result["verdict"] == "not judged" and len(result["invariants"]) == 6
     assert all(entry["holds"] for entry in result["invariants"])
     metrics = {run["metric"] for run in result["runs"]}

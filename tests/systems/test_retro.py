@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tilth.errors import DataError
-from tilth.evaluation.runner import run_system
 from tilth.systems import _retro_arms, retro
 from tilth.systems._retro_arms import BITS, FACTS, document_bits, objective, prompted
 from tilth.systems._retro_sides import copied, divide
@@ -99,8 +98,8 @@ def test_the_prompt_holds_the_evidence(inputs):
         assert inputs.database.text(row[asked]) in inputs.database.text(row[: np.argmax(asked)])
 
 
-def test_smoke():
-    result = run_system(retro, scale="smoke")
+def test_smoke(smoke):
+    result = smoke("retro")
     assert result["verdict"] == "not judged" and len(result["invariants"]) == 12
     assert all(entry["holds"] for entry in result["invariants"]), result["invariants"]
     values = {(run["arm"], run["metric"]): run["value"] for run in result["runs"]}

@@ -8,7 +8,6 @@ from collections import Counter
 import pytest
 
 from tilth.documents.document import Span
-from tilth.evaluation.runner import run_system
 from tilth.systems import spgc
 from tilth.systems._planted_headers import ERAS, plant
 
@@ -41,8 +40,8 @@ def test_nearest_agrees_with_scipy() -> None:
         assert found == int(np.argmin(distances))
 
 
-def test_smoke() -> None:
-    result = run_system(spgc, scale="smoke")
+def test_smoke(smoke) -> None:
+    result = smoke("spgc")
     assert result["verdict"] == "not judged"
     assert all(entry["holds"] for entry in result["invariants"]) and len(result["invariants"]) == 7
     values = {(run["arm"], run["metric"]): run["value"] for run in result["runs"]}

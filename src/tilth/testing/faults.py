@@ -1,6 +1,7 @@
 """Faults in the one writer: stop a process dead at any moment of any write.
 
-    count_moments(work)          how many moments there are in an undisturbed run
+    list_moments(work)           the moments of an undisturbed run, with the paths
+    count_moments(work)          the same with names of files
     run_until(work, strike)      run in a forked child that dies at that moment
     run_for(work, seconds)       run in a forked child that is killed after so long
 
@@ -21,15 +22,20 @@ from tilth.store import write
 Work = Callable[[], object]
 
 
-def count_moments(work: Work) -> list[tuple[str, str]]:
-    """Run `work` here; every (moment, file name) at which a fault could strike, in order."""
-    moments: list[tuple[str, str]] = []
-    write.fault = lambda moment, path: moments.append((moment, path.name))
+def list_moments(work: Work) -> list[tuple[str, Path]]:
+    """Run `work` here; every (moment, path) at which a fault could strike, in order."""
+    moments: list[tuple[str, Path]] = []
+    write.fault = lambda moment, path: moments.append((moment, path))
     try:
         work()
     finally:
         write.fault = None
     return moments
+
+
+def count_moments(work: Work) -> list[tuple[str, str]]:
+    """Run `work` here; every (moment, file name) at which a fault could strike, in order."""
+    return [(moment, path.name) for moment, path in list_moments(work)]
 
 
 Strike = int | Callable[[str, Path], bool]

@@ -7,6 +7,8 @@ import random
 from pathlib import Path
 
 SMALL_PLAN = [
+    # More threads would wait for each other at every operation of so small a model.
+    "train.threads=1",
     "train.tokens=20000",
     "train.batch_tokens=512",
     'model.size="26k"',
