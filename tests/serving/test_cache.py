@@ -21,14 +21,14 @@ def keys(request):
     return request.param
 
 
-def setting(name, keys="turned"):
-    runner = ModelRunner(tiny.model(name))
+def setting(name, keys="turned", device="cpu"):
+    runner = ModelRunner(tiny.model(name), device=device)
     return runner, runner.cache(blocks=60, block=4, keys=keys)
 
 
 def read(runner, cache, ids, chain=None):
     chain = chain or cache.chain()
-    return chain, runner.forward(cache, [Segment(chain, ids)])[-1]
+    return chain, runner.forward(cache, [Segment(chain, ids)])[-1].cpu()
 
 
 def near(a, b, tolerance=1e-5):
@@ -38,8 +38,8 @@ def near(a, b, tolerance=1e-5):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rows_taken_out_fit_at_their_place_again(name, keys):
-    runner, cache = setting(name, keys)
+def test_rows_taken_out_fit_at_their_place_again(name, keys, device):
+    runner, cache = setting(name, keys, device)
     (ids,) = tiny.prompts(1, (30,))
     chain, _ = read(runner, cache, ids)
     other = cache.chain()
@@ -51,9 +51,9 @@ def test_rows_taken_out_fit_at_their_place_again(name, keys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_first_layer_of_moved_rows_is_that_of_a_fresh_run(name, keys):
+def test_the_first_layer_of_moved_rows_is_that_of_a_fresh_run(name, keys, device):
     # Keys and values of layer 0 depend on token and position only: there the turn is exact.
-    runner, cache = setting(name, keys)
+    runner, cache = setting(name, keys, device)
     (ids,) = tiny.prompts(2, (40,))
     chain, _ = read(runner, cache, ids)
     new = tiny.prompts(3, (9,))[0]
@@ -71,13 +71,14 @@ def test_the_first_layer_of_moved_rows_is_that_of_a_fresh_run(name, keys):
     assert near(cache.slice(chain, 0, 19), cache.slice(fresh, 0, 19))
 
 
-def test_shift_turns_keys_as_if_they_stood_elsewhere():
-    runner, cache = setting("llama-yarn")
+def test_shift_turns_keys_as_if_they_stood_elsewhere(device):
+    runner, cache = setting("llama-yarn", device=device)
     (ids,) = tiny.prompts(4, (20,))
     chain, _ = read(runner, cache, ids)
     before = cache.slice(chain)
     cache.shift(chain, 8, 5)
-    positions = torch.arange(20) + 5 * (torch.arange(20) >= 8)
+    positions = torch.arange(20, device=device)
+    positions += 5 * (positions >= 8)
     expected = runner.weights.rotary.turn(before.keys, positions)
     slots = cache.slots(chain, 0, 20)
     found = torch.stack([one[slots] for one in cache.keys])
@@ -85,12 +86,12 @@ def test_shift_turns_keys_as_if_they_stood_elsewhere():
     cache.shift(chain, 8, -5)
     assert near(cache.slice(chain), before)
     with pytest.raises(UsageError, match="shifted"):
-        gpt, other = setting("gpt2")
+        gpt, other = setting("gpt2", device=device)
         other.shift(read(gpt, other, ids)[0], 0, 1)
 
 
-def test_single_rows_are_written(keys):
-    runner, cache = setting("llama", keys)
+def test_single_rows_are_written(keys, device):
+    runner, cache = setting("llama", keys, device)
     (ids,) = tiny.prompts(5, (20,))
     chain, _ = read(runner, cache, ids)
     spoilt = cache.fork(chain)
@@ -106,8 +107,8 @@ def test_single_rows_are_written(keys):
     assert near(cache.slice(spoilt), cache.slice(chain))
 
 
-def test_beginnings_are_found_and_forks_part(keys):
-    runner, cache = setting("qwen3", keys)
+def test_beginnings_are_found_and_forks_part(keys, device):
+    runner, cache = setting("qwen3", keys, device)
     (ids,) = tiny.prompts(6, (18,))
     chain, _ = read(runner, cache, ids)
     other = cache.chain([*ids[:13], 5, 6, 7])
@@ -132,8 +133,8 @@ def test_beginnings_are_found_and_forks_part(keys):
     assert cache.known(cache.names(ids)) == 0
 
 
-def test_files_hold_rows_and_are_checked(tmp_path, keys):
-    runner, cache = setting("olmo2", keys)
+def test_files_hold_rows_and_are_checked(tmp_path, keys, device):
+    runner, cache = setting("olmo2", keys, device)
     (ids,) = tiny.prompts(7, (17,))
     chain, _ = read(runner, cache, ids)
     name = runner.weights.fingerprint()

@@ -1,134 +1,18 @@
-"""The engine's tokens are those of transformers, whoever else is served and however."""
+"""The engine: texts, events, ends, log-probabilities, and what goes wrong."""
 
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
 import tiny
+from served import GREEDY, engine
 
 from tilth.errors import DataError, LimitError, UsageError
 from tilth.models.complete import complete
-from tilth.serving.engine import Engine
-from tilth.serving.sampler import Sampling, draw, probabilities, uniform
-from tilth.serving.scheduler import POLICIES
-
-NEAR = 1e-3
-TOKENS = 12
-
-
-def engine(name="llama", **options):
-    return Engine(tiny.model(name), tiny.tokenizer(), **options)
-
-
-def mixed_prompts(seed=0):
-    """Short and long ones, several with one beginning."""
-    first, *others = tiny.prompts(seed, (21, 1, 5, 5, 5, 40))
-    return [first, *others, first, [*first[:17], 9, 8], [*first[:16], 7]]
-
-
-def near_ties(name, prompt, made):
-    """How many of the greedy steps are as transformers has them, and whether a near tie ended it.
-
-    Fails where a token is another one and the two best logits are not near each other.
-    """
-    rows = tiny.logits(tiny.model(name), [*prompt, *made])[len(prompt) - 1 : -1]
-    for step, (row, token) in enumerate(zip(rows, made)):
-        best = row.topk(2)
-        if best.values[0] - best.values[1] < NEAR:
-            return step, True
-        assert int(best.indices[0]) == token
-    return len(made), False
-
-
-@pytest.mark.parametrize("name", tiny.MODELS)
-def test_greedy_tokens_are_those_of_transformers(name):
-    prompts = mixed_prompts(1)
-    greedy = Sampling(temperature=0, ignore_end=True)
-    made = engine(name, block=4).complete(prompts, TOKENS, greedy)
-    assert all(len(one.ids) == TOKENS and one.reason == "length" for one in made)
-    ties = [near_ties(name, prompt, one.ids)[1] for prompt, one in zip(prompts, made)]
-    # One in a hundred steps; prompt 6 is prompt 0 again.
-    assert sum(ties) - ties[6] <= 1
-    again = tiny.model(name).generate(
-        torch.tensor([prompts[0]]), max_new_tokens=TOKENS, do_sample=False, eos_token_id=None,
-        pad_token_id=0,
-    )[0, 21:].tolist()  # fmt: skip
-    assert again == made[0].ids or ties[0]
-
-
-@pytest.fixture(scope="module")
-def alone():
-    """What each of the prompts gets when it is served for itself, greedily and sampled."""
-    found = {}
-    for name in ("llama", "mistral", "gpt2"):
-        one = engine(name, policy="request_level", share=False, sequences=1)
-        found[name] = [
-            one.complete([prompt], TOKENS, sampling)[0].ids
-            for prompt in mixed_prompts()
-            for sampling in (GREEDY, SAMPLED)
-        ]
-    return found
-
-
-GREEDY = Sampling(temperature=0, ignore_end=True)
-SAMPLED = Sampling(temperature=1.5, top_p=0.95, seed=11, ignore_end=True)
-
-
-@settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    name=st.sampled_from(["llama", "mistral", "gpt2"]),
-    policy=st.sampled_from(sorted(POLICIES)),
-    row=st.sampled_from([3, 17, 512]),
-    block=st.sampled_from([3, 16]),
-    spare=st.sampled_from([0, 5, 200]),
-    sequences=st.sampled_from([1, 4, 20]),
-    share=st.booleans(),
-    keys=st.sampled_from(["turned", "plain"]),
-    order=st.randoms(use_true_random=False),
-)
-def test_tokens_depend_on_nothing_else(
-    alone, name, policy, row, block, spare, sequences, share, keys, order
-):
-    blocks = -(-(40 + TOKENS) // block) + spare
-    one = engine(name, policy=policy, row=row, block=block, blocks=blocks, sequences=sequences,
-                 share=share, keys=keys)  # fmt: skip
-    asked = [(prompt, how) for prompt in mixed_prompts() for how in (GREEDY, SAMPLED)]
-    places = list(range(len(asked)))
-    order.shuffle(places)
-    found = one.complete([asked[i][0] for i in places], TOKENS, [asked[i][1] for i in places])
-    for place, completion in zip(places, found):
-        expected = alone[name][place]
-        if completion.ids != expected:
-            # Rounding may decide between two that are nearly equally likely, and only then.
-            step = next(i for i, (a, b) in enumerate(zip(completion.ids, expected)) if a != b)
-            assert near(name, asked[place], expected[:step], completion.ids[step], expected[step])
-    one.cache.table.check()
-    assert one.cache.table.free == one.cache.table.total
-
-
-def near(name, asked, made, first, second):
-    prompt, sampling = asked
-    row = tiny.logits(tiny.model(name), [*prompt, *made])[-1].double().numpy()
-    if sampling.temperature == 0:
-        return abs(row[first] - row[second]) < NEAR
-    sums = np.cumsum(probabilities(row, sampling))
-    return np.abs(sums - uniform(sampling.seed, len(made))).min() < NEAR
-
-
-def test_sampled_tokens_are_drawn_with_the_numbers_of_their_positions():
-    (prompt,) = tiny.prompts(3, (8,))
-    ids = engine().complete([prompt], 6, SAMPLED)[0].ids
-    rows = tiny.logits(tiny.model("llama"), [*prompt, *ids])[len(prompt) - 1 :].numpy()
-    expected = [draw(probabilities(rows[at], SAMPLED), uniform(11, at)) for at in range(6)]
-    assert ids == expected
+from tilth.serving.sampler import Sampling
 
 
 def test_texts_are_those_of_the_short_loop():
@@ -240,23 +124,3 @@ def test_a_failing_request_stops_nobody(monkeypatch):
     monkeypatch.setattr(one.runner, "forward", forward)
     assert one.complete(["one"], 5, GREEDY)[0].text == expected
     assert one.cache.table.free == one.cache.table.total
-
-
-def test_other_architectures_go_through_transformers_and_it_is_said():
-    import transformers
-
-    config = transformers.GPTNeoXConfig(
-        vocab_size=280, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-        num_attention_heads=2, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = transformers.GPTNeoXForCausalLM(config).eval()
-    one = Engine(model, tiny.tokenizer(), row=5, blocks=9, block=4)
-    assert "gpt_neox" in one.note and "without paging" in one.note
-    prompts = tiny.prompts(5, (9, 3, 20))
-    made = one.complete(prompts, 6, GREEDY)
-    for prompt, found in zip(prompts, made):
-        rows = tiny.logits(model, [*prompt, *found.ids])[len(prompt) - 1 : -1]
-        assert rows.argmax(-1).tolist() == found.ids
-    assert engine().note == ""

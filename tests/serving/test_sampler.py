@@ -19,6 +19,7 @@ from tilth.serving.sampler import (
     uniform,
 )
 
+# Of seeds 0 and 1 at position 0, and of seed 0 at position 1.
 PINNED = [0.011546754286331562, 0.3035680343067586, 0.5023796042735054]
 
 
@@ -85,6 +86,31 @@ def test_draws_have_their_chances():
     assert ((found[[1, 3, 4]] - expected) ** 2 / expected).sum() < 13.8  # chi square, p = 0.001
     assert [draw(chances, number) for number in (0.0, 0.4999, 0.5, 1 - 2**-53)] == [1, 1, 3, 4]
     assert draw(np.array([0.0, 1.0, 0.0]), math.nextafter(1, 0)) == 1
+
+
+def philox(key, counter):
+    """The first 64 bits of Philox4x64-10 as its paper has it, in whole numbers."""
+    word = 2**64
+    x = [counter >> 64 * number & word - 1 for number in range(4)]
+    k = [key & word - 1, key >> 64]
+    for _ in range(10):
+        first, second = 0xD2E7470EE14C6C93 * x[0], 0xCA5A826395121157 * x[2]
+        x = [second // word ^ x[1] ^ k[0], second % word, first // word ^ x[3] ^ k[1], first % word]
+        k = [(k[0] + 0x9E3779B97F4A7C15) % word, (k[1] + 0xBB67AE8584CAA73B) % word]
+    return x[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(-(2**63), 2**64 - 1),
+    position=st.integers(0, 2**40),
+    sample=st.integers(0, 2**40),
+    stream=st.integers(0, 3),
+)
+def test_random_numbers_are_those_of_philox(seed, position, sample, stream):
+    # numpy steps the counter before it draws.
+    bits = philox(seed % 2**64 + sample * 2**64, position + stream * 2**64 + 1)
+    assert uniform(seed, position, sample, stream) == (bits >> 11) * 2.0**-53
 
 
 def test_random_numbers_are_a_function_of_seed_sample_and_position():

@@ -1,5 +1,6 @@
 """Decoders with random weights, one of each family, and a tokenizer for them."""
 
+import copy
 import functools
 
 import numpy as np
@@ -44,17 +45,28 @@ def tokenizer():
     return bpe.train(["one two three four five six seven \u00e9\u20ac"] * 3, 280)
 
 
+# What the tests of exactness run over: one configuration of each family.
+FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "olmo2", "gpt2"]
+
+
 @functools.cache
-def model(name="llama"):
-    """Random weights, larger than usual, so that logits are far apart."""
+def model(name="llama", device="cpu", dtype="float32"):
+    """Random weights, larger than usual, so that logits are far apart. Made once: not to be
+    changed."""
     import transformers
 
+    if (device, dtype) != ("cpu", "float32"):
+        return copy.deepcopy(model(name)).to(device, getattr(torch, dtype))
     kind, settings = MODELS[name]
     maker = getattr(transformers, kind)
     sizes = GPT2 if name == "gpt2" else SIZES
     config = maker.config_class(**{"vocab_size": 280, **sizes, **settings})
+    return random_weights(maker, config, seed=len(name))
+
+
+def random_weights(maker, config, seed):
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(len(name))
+        torch.manual_seed(seed)
         made = maker(config).eval()
         with torch.no_grad():
             for parameter in made.parameters():
@@ -63,9 +75,10 @@ def model(name="llama"):
 
 
 def logits(made, ids):
-    """Those of `transformers` for one sequence, (tokens, vocabulary)."""
+    """Those of `transformers` for one sequence, (tokens, vocabulary), on the processor."""
     with torch.inference_mode():
-        return made(input_ids=torch.tensor([list(ids)]), use_cache=False).logits[0]
+        given = torch.tensor([list(ids)], device=made.device)
+        return made(input_ids=given, use_cache=False).logits[0].cpu()
 
 
 def prompts(seed, lengths):
