@@ -71,28 +71,32 @@ def test_the_report_says_which_search_to_use(built):
     assert not any(item.sentence in learned for item in items)
 
 
-def test_without_pairs_there_is_no_dense_index_and_the_reason_is_said(built, mixed, tmp_path):
-    copy = tmp_path / "run"
-    shutil.copytree(built.folder, copy)
-    without = build(mixed, copy, settings=["dense.pairs=0"])
-    assert not (copy / "encoder").exists() and not (copy / "index" / "dense").exists()
-    with pytest.raises(DataError, match=r"no dense index: the plan leaves it out"):
-        without.search("rent", using="fused")
-    assert "dense and fused not measured yet (the plan" in "\n".join(without.first_screen())
-    build(mixed, copy, settings=["dense.pairs=20000"])
-    assert tree(copy) == tree(built.folder)
-
-
-def test_an_encoder_of_ones_own_is_used(built, mixed, tmp_path):
-    copy = tmp_path / "run"
-    shutil.copytree(built.folder, copy)
-    shutil.copytree(built.folder / "encoder", tmp_path / "mine")
+@pytest.fixture(scope="module")
+def changed(built, mixed, tmp_path_factory):
+    """A copy of the run, built again with an encoder of one's own and fewer queries; and the time
+    of its weights before that."""
+    base = tmp_path_factory.mktemp("changed")
+    shutil.copytree(built.folder, base / "run")
+    shutil.copytree(built.folder / "encoder", base / "mine")
+    before = (base / "run" / "model" / "model.safetensors").stat().st_mtime_ns
+    settings = [f"dense.encoder={base / 'mine'}", "evaluate.queries=5"]
     with pytest.raises(UsageError, match=r"'dense\.layers' has no effect"):
-        build(mixed, copy, settings=[f"dense.encoder={tmp_path / 'mine'}", "dense.layers=1"])
-    given = build(mixed, copy, settings=[f"dense.encoder={tmp_path / 'mine'}"])
-    assert not (copy / "encoder").exists()
+        build(mixed, base / "run", settings=[*settings, "dense.layers=1"])
+    return build(mixed, base / "run", settings=settings), before
+
+
+def test_an_encoder_of_ones_own_is_used(built, changed):
+    given, _ = changed
+    assert not (given.folder / "encoder").exists()
     assert given.report["evaluation"]["search"]["drawn_from"] == "all kept documents"
     assert given.dense.encoder.fingerprint == built.dense.encoder.fingerprint
+
+
+def test_a_changed_number_of_queries_trains_nothing_again(changed):
+    given, before = changed
+    assert (given.folder / "model" / "model.safetensors").stat().st_mtime_ns == before
+    searched = json.loads((given.folder / "evaluation" / "search" / "search.json").read_text())
+    assert searched["search"]["queries"] == 5
 
 
 def test_the_model_continues_a_prompt_and_transformers_loads_it(built):
@@ -182,13 +186,18 @@ def test_what_was_tried_before_leaves_no_trace(built, mixed, small_plan, tmp_pat
     shutil.copytree(built.folder, copy)
     (mixed / "late.bin").write_bytes(bytes(range(256)))
     try:
-        other = ['rule.conditions.long="words >= 30"', "evaluate.queries=10"]
+        other = ['rule.conditions.long="words >= 30"', "evaluate.queries=10", "dense.pairs=0"]
         changed = build(mixed, copy, plan=small_plan, settings=other)
         # A file that cannot be read changes the report, and the model is not trained again
         # where the kept text is the same.
         assert any(p.source.endswith("late.bin") for p in changed.corpus.problems())
         assert tree(copy) != tree(built.folder)
         assert "late.bin" in (copy / "report" / "report.html").read_text("utf-8")
+        # Without pairs there is no dense index, and the reason is said.
+        assert not (copy / "encoder").exists() and not (copy / "index" / "dense").exists()
+        with pytest.raises(DataError, match=r"no dense index: the plan leaves it out"):
+            changed.search("rent", using="fused")
+        assert "dense and fused not measured yet (the plan" in "\n".join(changed.first_screen())
     finally:
         (mixed / "late.bin").unlink()
     build(mixed, copy, plan=small_plan)
@@ -216,13 +225,3 @@ def test_the_levels_of_spgc_are_exported_by_the_command(built, tmp_path, capsys)
     assert count == built.corpus.stats()["kept"] == len(list((target / "counts").iterdir()))
     assert command([*words[:4], "--split", "tset"]) == 2
     assert "did you mean 'test'" in capsys.readouterr().err
-
-
-def test_a_changed_number_of_queries_trains_nothing_again(built, mixed, tmp_path):
-    copy = tmp_path / "run"
-    shutil.copytree(built.folder, copy)
-    weights = (copy / "model" / "model.safetensors").stat().st_mtime_ns
-    build(mixed, copy, settings=["evaluate.queries=5"])
-    assert (copy / "model" / "model.safetensors").stat().st_mtime_ns == weights
-    searched = json.loads((copy / "evaluation" / "search" / "search.json").read_text())
-    assert searched["search"]["queries"] == 5
