@@ -31,9 +31,10 @@ SAMPLED = (
 
 
 def mixed_prompts(seed=0):
-    """Short and long ones, several with one beginning."""
-    first, *others = tiny.prompts(seed, (21, 1, 5, 5, LONGEST))
-    return [first, *others, first, [*first[:17], 9, 8], [*first[:16], 7]]
+    """Short and long ones, several with one beginning, and two with one middle."""
+    first, *others, longest = tiny.prompts(seed, (21, 1, 5, 5, LONGEST))
+    longest[12:21] = first[12:21]
+    return [first, *others, longest, first, [*first[:17], 9, 8], [*first[:16], 7]]
 
 
 def requests():

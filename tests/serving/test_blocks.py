@@ -3,6 +3,7 @@
 The model of it is a list for each chain: what its rows hold, and how far each was shifted.
 """
 
+import itertools
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,9 @@ from tilth.serving.row import Segment, lay_out
 from tilth.serving.weights import Shape
 
 BLOCKS, BLOCK = 7, 3
-tokens = st.lists(st.integers(0, 1), min_size=1, max_size=8)
+# Mostly whole blocks, of two kinds, so that many sequences have one in common, or two.
+parts = st.sampled_from([[0] * BLOCK, [1] * BLOCK, [0], [1]])
+tokens = st.lists(parts, min_size=1, max_size=3).map(lambda found: list(itertools.chain(*found)))
 
 
 def value(prefix):
@@ -50,6 +53,7 @@ class Machine(RuleBasedStateMachine):
         shape = Shape(layers=2, width=2, heads=1, key_heads=1, head=2, vocabulary=4, context=99)
         self.cache = KVCache(shape, blocks=BLOCKS, block=BLOCK, rotary=Sums())
         self.rows = {}  # chain -> what its rows are to hold: (value, how far it was shifted)
+        self.said = {}  # the name of a block -> the tokens up to its end
         self.next = 10_000.0
         self.folder = tempfile.TemporaryDirectory()
 
@@ -90,6 +94,9 @@ class Machine(RuleBasedStateMachine):
         for segment in segments:
             self.rows[segment.chain] += self.behind(segment)
             self.cache.commit(segment.chain, segment.ids)
+            given = segment.chain.tokens
+            for number, name in enumerate(self.cache.names(given), 1):
+                self.said[name] = given[: number * BLOCK]
 
     def behind(self, segment):
         """The rows that these tokens get; those of an edited chain are found by nobody."""
@@ -179,10 +186,16 @@ class Machine(RuleBasedStateMachine):
         assert all(len(set(chain.blocks)) == len(chain.blocks) for chain in self.rows)
 
     @invariant()
-    def names_are_those_of_the_tokens(self):
+    def names_say_what_is_there(self):
         for chain in self.rows:
             names = self.cache.names(chain.tokens)
             assert chain.digests == names[: len(chain.digests)]
+        for name, given in self.said.items():
+            block = self.cache.table.find(name)
+            if block is not None:
+                expected = [[value(given[: at + 1]), at] for at in range(len(given))][-BLOCK:]
+                held = self.cache.keys[1][block * BLOCK : (block + 1) * BLOCK, 0]
+                assert held.tolist() == expected
 
     @invariant()
     def rows_hold_what_was_put(self):
