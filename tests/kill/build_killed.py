@@ -12,7 +12,11 @@ import random
 import sys
 from pathlib import Path
 
-from tilth.build.plan import Plan
+import matplotlib.figure  # noqa: F401
+import torch  # noqa: F401
+from transformers import LlamaForCausalLM  # noqa: F401
+
+from tilth.build import plan as plans
 from tilth.build.run import build
 from tilth.testing.faults import run_for, run_until, tree
 from tilth.testing.mixed import SMALL_PLAN, write_mixed
@@ -38,9 +42,10 @@ def main() -> None:
     base, soak = Path(sys.argv[1]), "--soak" in sys.argv
     documents = base / "documents"
     write_mixed(documents, count=40)
-    # The signals that the rule asks for: the report draws each column, and that takes longest.
-    signals = {"length": {}, "symbols": {}, "repetition": {}}
-    plan = Plan(signals=signals).with_settings([*SMALL_PLAN, "train.tokens=10240"])
+    # One signal: all are written alike, and the report draws each of their columns, seventy else.
+    plans.MEASURED = ["length"]
+    plan = plans.Plan(rule=plans.Rule(conditions={"has words": "words >= 10"}))
+    plan = plan.with_settings([*SMALL_PLAN, "train.tokens=10240"])
 
     def into(name: str):
         return lambda: build(documents, base / name, plan=plan, workers=1)
@@ -50,6 +55,7 @@ def main() -> None:
         (base / "loaded").write_text("\n".join(sys.modules))
 
     assert not run_until(whole, -1)
+    # What is imported on the way is imported once, too.
     for name in (base / "loaded").read_text().split():
         importlib.import_module(name)
     expected = tree(base / "whole")
