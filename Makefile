@@ -3,6 +3,7 @@
 # bench    beside peers      soak  kills at every write, random requests (hours)
 PYTHON ?= python3
 RUN ?= demo-run
+JOBS ?= 2
 BIN = .venv/bin
 
 .PHONY: install demo check test bench soak clean
@@ -27,7 +28,7 @@ check: install
 	$(BIN)/mypy
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS)
 
 bench: install
 	for script in benchmarks/[!_]*.py; do $(BIN)/python $$script || exit 1; done

@@ -27,7 +27,7 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -187,14 +187,14 @@ def equal_share(one: Engine, other: Engine, rng: Any) -> float:
     return same / (16 * 16)
 
 
-def load_table(fresh: Callable[[str], Engine], count: int, repeats: int, openvino: Peer | None
-               ) -> dict[str, Any]:  # fmt: skip
+def load_table(fresh: Callable[[str], Engine], policies: Sequence[str], count: int, repeats: int,
+               openvino: Peer | None) -> dict[str, Any]:  # fmt: skip
     """Loads of real lengths, answers and prompts in tokens of four letters: medians over repeats,
     which take turns. The stream is the same for all: 0.7 of the requests a second that the first
     policy answered in its closed loads."""
     found: dict[str, Any] = {}
-    print(f"{'load':<12} {'policy':<14} {'':<8} {'tokens/s':>9} {'P50 gap':>8} {'P99 gap':>8} "
-          f"{'P50 first':>9}")  # fmt: skip
+    print(f"{'load':<12} {'policy':<14} {'':<8} {'tokens/s':>9} {'spread':>7} {'P50 gap':>8} "
+          f"{'P99 gap':>8} {'spread':>7} {'P50 first':>9}")  # fmt: skip
     for name in ("gsm8k", "mts-dialog"):
         try:
             texts, _ = pairs(name)
@@ -206,16 +206,16 @@ def load_table(fresh: Callable[[str], Engine], count: int, repeats: int, openvin
         lengths = [(min(1000, 1 + len(ask) // 4), min(200, 1 + len(answer) // 4))
                    for ask, answer in picked]  # fmt: skip
         prompts = [rng.integers(1, VOCABULARY, length).tolist() for length, _ in lengths]
-        names = list(POLICIES)
+        names = list(policies)
         if openvino is not None and not openvino.reason:
             names.append(OPENVINO)
         seen: dict[tuple[str, str], list[Any]] = defaultdict(list)
         # What is compiled at its first use is not in anybody's time.
-        serve(Real(fresh(POLICIES[0]), prompts.__getitem__), arriving(lengths[:2], [0.0, 0.0]))
+        serve(Real(fresh(policies[0]), prompts.__getitem__), arriving(lengths[:2], [0.0, 0.0]))
         for kind in ("closed", "open"):
             times = [0.0] * count
             if kind == "open":
-                closed = [each.seconds for each in seen[POLICIES[0], "closed"]]
+                closed = [each.seconds for each in seen[policies[0], "closed"]]
                 times = poisson(0.7 * count / statistics.median(closed), count, 1)
             for _ in range(repeats):
                 for who in names:
@@ -227,14 +227,16 @@ def load_table(fresh: Callable[[str], Engine], count: int, repeats: int, openvin
                                    16 if kind == "closed" else None)  # fmt: skip
                     seen[who, kind].append(served.metrics())
         for (who, kind), each in seen.items():
-            rate, gap, tail, first = (
-                statistics.median(getattr(one, field) for one in each)
-                for field in ("throughput", "tbt_p50", "tbt_p99", "ttft_p50")
-            )
-            print(f"{name:<12} {who:<14} {kind:<8} {rate:>9.1f} {gap * 1e3:>5.0f} ms "
-                  f"{tail * 1e3:>5.0f} ms {first:>7.2f} s")  # fmt: skip
+            fields = ("throughput", "tbt_p50", "tbt_p99", "ttft_p50")
+            values = {field: [getattr(one, field) for one in each] for field in fields}
+            rate, gap, tail, first = (statistics.median(values[field]) for field in fields)
+            spreads = [max(values[field]) / max(1e-9, min(values[field])) for field in fields]
+            print(f"{name:<12} {who:<14} {kind:<8} {rate:>9.1f} {spreads[0]:>7.2f} "
+                  f"{gap * 1e3:>5.0f} ms {tail * 1e3:>5.0f} ms {spreads[2]:>7.2f} "
+                  f"{first:>7.2f} s")  # fmt: skip
             found[f"{name}, {who}, {kind}"] = {
-                "tokens_a_second": round(rate, 1), "p99_gap_ms": round(tail * 1e3, 1)
+                "tokens_a_second": round(rate, 1), "p99_gap_ms": round(tail * 1e3, 1),
+                "spreads": [round(spreads[0], 2), round(spreads[2], 2)],
             }  # fmt: skip
         if openvino is not None and openvino.reason:
             print(f"{name:<12} {OPENVINO:<14} {openvino.reason}")
@@ -248,6 +250,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=10)
     parser.add_argument("--new", type=int, default=64, help="tokens decoded")
     parser.add_argument("--requests", type=int, default=32, help="of each load")
+    parser.add_argument("--policy", action="append", choices=POLICIES, help="default: all")
     parser.add_argument("--peers", type=Path, help="folder of the peers' environments")
     parser.add_argument("--no-peers", action="store_true", help="transformers only")
     given = parser.parse_args()
@@ -305,7 +308,9 @@ def main() -> None:
         if "load" in tables:
             print()
             openvino = peers.get(OPENVINO)
-            figures["load"] = load_table(engine, given.requests, given.repeats, openvino)
+            figures["load"] = load_table(
+                engine, given.policy or POLICIES, given.requests, given.repeats, openvino
+            )
         for peer in peers.values():
             peer.close()
     if "prefill" in tables:

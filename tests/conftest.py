@@ -89,6 +89,18 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "soak: hours; only with `make soak`")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With several processes a folder is one process's, so that what it shares is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Folders(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid.split("::")[0].rpartition("/")[0]
+
+    return Folders(config, log)
+
+
 def pytest_collection_modifyitems(config, items):
     if config.getoption("-m") != "soak":
         skip = pytest.mark.skip(reason="soak: type make soak")

@@ -61,7 +61,7 @@ def test_payloads_of_other_kinds(read):
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
-        (gzip.compress(PAGE), "Content-Encoding: gzip"),
+        (gzip.compress(PAGE, mtime=0), "Content-Encoding: gzip"),
         (PAGE, "Content-Encoding: gzip"),
         (b"5\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (PAGE[:5], len(PAGE) - 5, PAGE[5:]),
          "Transfer-Encoding: chunked"),
@@ -77,7 +77,7 @@ def test_encodings_are_taken_off_where_they_are_what_they_say(read, body, header
 @pytest.mark.parametrize(
     ("body", "headers", "reason"),
     [
-        (gzip.compress(PAGE)[:-9], "Content-Encoding: gzip", "damaged"),
+        (gzip.compress(PAGE, mtime=0)[:-9], "Content-Encoding: gzip", "damaged"),
         (b"ffff\r\n" + PAGE, "Transfer-Encoding: chunked", "damaged"),
         (PAGE, "Content-Encoding: br", "unknown format"),
         (b"", "Content-Type: text/html", "empty"),
@@ -136,7 +136,8 @@ def test_arc(read):
     head = b"1 0 tilth\nURL IP-address Archive-date Content-type Archive-length\n\n"
     data = b"filedesc://a.arc 0.0.0.0 20140216012908 text/plain %d\n%s" % (len(head), head)
     one = b"http://a.example/ 1.2.3.4 20140216012908 text/html %d\n%s\n" % (len(http), http)
-    result = read({"a.arc": data + one * 2, "b.arc.gz": gzip.compress(data) + gzip.compress(one)})
+    packed = gzip.compress(data, mtime=0) + gzip.compress(one, mtime=0)
+    result = read({"a.arc": data + one * 2, "b.arc.gz": packed})
     assert [d.text for d in result.documents] == ["Caf\xe9 and more"] * 3
     assert result.documents[0].metadata["url"] == "http://a.example/"
     assert result.documents[0].metadata["date"] == "2014-02-16T01:29:08Z"

@@ -56,6 +56,21 @@ def test_a_model_is_built_once_and_says_what_it_is(small, monkeypatch):
         zoo.model("gpt-small")
 
 
+def test_a_draft_is_distilled_from_its_target_which_is_built_first(small, monkeypatch):
+    taught = replace(ZOO["gpt-small"], teacher="gpt-small", learning_rate=1e-3)
+    monkeypatch.setitem(ZOO, "gpt-taught", taught)
+    made = zoo.model("gpt-taught")
+    target = zoo.find("gpt-small")
+    assert target is not None and target.digest != made.digest
+    files = [(one.folder / "tokenizer.json").read_bytes() for one in (target, made)]
+    assert files[0] == files[1]
+    # Its loss is a distance to the target, which is far below what one token costs untaught.
+    assert 0 < made.record["loss"] < 1.5 < target.record["loss"]
+    # Another target, another draft.
+    monkeypatch.setitem(ZOO, "gpt-small", replace(ZOO["gpt-small"], tokens=10_000))
+    assert zoo.model("gpt-taught").digest != made.digest
+
+
 def test_no_group_stands_on_both_sides(small):
     read = text.read(("docs",), 1000)
     groups = [

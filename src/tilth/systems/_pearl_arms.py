@@ -1,9 +1,9 @@
 """Arms of the system `pearl`: rounds that are really run, and what they cost.
 
-Which tokens a draft gets right is a script (`drafting.Script`): at temperature 0 it proposes the
-target's own next token with a stated probability. So rounds can be run with micro models, many of
-them, and be reckoned with costs of rows that were measured on large ones; and a few are run with
-the large ones themselves, in two processes, by the clock.
+Rounds are run with a trained target and the draft that was distilled from it, and are reckoned with
+costs of rows that were measured on large models of random weights. A few are run with such models
+themselves, in two processes, by the clock: which tokens their draft gets right is a script
+(`drafting.Script`), as often as the distilled one does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,60 +31,109 @@ from tilth.systems._threads import threads
 RECKONED, WALL, RUN = "reckoned ms a token", "wall ms a token", "tokens between refusals"
 GREEDY = Sampling(temperature=0, ignore_end=True)
 LENGTHS = (2, 4, 8)
+SIZES = (1, 2, 4, 8, 16, 32)
 CONTEXT = 64
+# How many more prompts show how often the draft is right, before the length that is expected best
+# is chosen.
+TRIAL = 4
+
+Runners = tuple[ModelRunner, ModelRunner]
 
 
 @dataclass(eq=False)
 class Inputs:
-    """`micro`: target and draft whose rounds are counted; `large`: those that are timed, the draft
-    in `folder` too, None where all runs in this process."""
+    """Target and draft, three times: `pair`, whose rounds are counted; `large`, with random
+    weights, timed by the clock, the draft in `folder` too (None where all runs in this process);
+    `priced`: by what is behind the metric's name, those whose costs the rounds are reckoned with.
 
-    micro: tuple[ModelRunner, ModelRunner]
-    large: tuple[ModelRunner, ModelRunner]
+    `rate`: how often the draft of `pair` is right, by a script; None where it says what it thinks.
+    `asked`: prompts of `pair`, tokens.
+    """
+
+    pair: Runners
+    large: Runners
+    priced: Mapping[str, Runners]
     folder: Path | None
-    rate: float
+    rate: float | None
+    asked: Sequence[Sequence[int]]
     prompts: int
     tokens: int
     timed_tokens: int
     repeats: int
     seed: int
     draws: int
+    _counted: dict[tuple[int, bool, bool], Tally] = field(default_factory=dict)
+    _plain: dict[tuple[int, bool], list[int]] = field(default_factory=dict)
 
     @functools.cached_property
-    def costs(self) -> tuple[Any, Any]:
-        """Of the large models, on one thread."""
+    def prices(self) -> dict[str, Prices]:
+        """Costs of rows of the large models, on one thread."""
         with threads(1):
-            return tuple(
-                length.measure(one, sizes=(1, 2, 4, 8, 16, 32), repeats=self.repeats)
-                for one in self.large
-            )  # type: ignore[return-value]
+            return {name: Prices.measured(self, pair) for name, pair in self.priced.items()}
+
+    @functools.cached_property
+    def acceptance(self) -> float:
+        """How often the draft is right, on prompts that are not counted."""
+        if self.rate is not None:
+            return self.rate
+        one = Speculative(Drafter(self.pair[1]), length=LENGTHS[1])
+        for number in range(self.prompts, self.prompts + TRIAL):
+            answer(self.pair[0], one, self.asked[number], self.tokens, None)
+        return one.tally.acceptance
+
+    def counted(self, drafted: int, pre: bool, post: bool) -> Tally:
+        """The rounds of all prompts."""
+        key = (drafted, pre, post)
+        if key not in self._counted:
+            one = Speculative(Drafter(self.pair[1]), length=drafted, pre=pre, post=post)
+            for number in range(self.prompts):
+                script = None if self.rate is None else self.script(number, self.rate)
+                given = answer(self.pair[0], one, self.asked[number], self.tokens, script)
+                assert given == self.own(number), "greedy tokens are the plain ones"
+            self._counted[key] = one.tally
+        return self._counted[key]
+
+    def own(self, number: int, large: bool = False) -> list[int]:
+        """The plain greedy answer."""
+        key = (number, large)
+        if key not in self._plain:
+            runner = (self.large if large else self.pair)[0]
+            tokens = self.timed_tokens if large else self.tokens
+            asked = prompt(runner, number) if large else self.asked[number]
+            self._plain[key] = plainly(runner, asked, tokens)
+        return self._plain[key]
+
+    def script(self, number: int, rate: float, large: bool = False) -> Script:
+        return Script(self.own(number, large), rate, 1000 * self.seed + number)
+
+
+@dataclass(eq=False)
+class Prices:
+    """What rows of a target and steps of its draft take, and the lengths that fit them."""
+
+    inputs: Inputs
+    tables: tuple[Any, Any]
+
+    @classmethod
+    def measured(cls, inputs: Inputs, pair: Runners) -> Prices:
+        found = [length.measure(one, sizes=SIZES, repeats=inputs.repeats) for one in pair]
+        return cls(inputs, (found[0], found[1]))
 
     def cost(self, tokens: int) -> float:
-        return self.costs[0].cost(tokens, CONTEXT)
+        """Seconds of the target."""
+        return self.tables[0].cost(tokens, CONTEXT)
 
     @property
     def draft_cost(self) -> float:
-        return self.costs[1].cost(1, CONTEXT)
+        return self.tables[1].cost(1, CONTEXT)
 
     @functools.cached_property
     def lengths(self) -> dict[str, int]:
         """Of PEARL as the paper has it, and as is expected best; by turns, the best of three."""
-        balanced = length.balanced(self.cost, self.draft_cost)
-        best = length.best("pearl", *self.costs, self.rate, CONTEXT).length
-        turns = min(LENGTHS, key=lambda g: self.reckoned(self.counted(g, False, False)))
-        return {"balanced": balanced, "best": best, "turns": turns}
-
-    @functools.cached_property
-    def plain(self) -> dict[int, list[int]]:
-        return {}
-
-    def counted(self, drafted: int, pre: bool, post: bool) -> Tally:
-        """The rounds of all prompts on the micro models."""
-        one = Speculative(Drafter(self.micro[1]), length=drafted, pre=pre, post=post)
-        for number in range(self.prompts):
-            given = answer(self.micro[0], one, number, self.tokens, self.script(number, False))
-            assert given == self.own(number, False), "greedy tokens are the plain ones"
-        return one.tally
+        best = length.best("pearl", *self.tables, self.inputs.acceptance, CONTEXT).length
+        turns = min(LENGTHS, key=lambda g: self.reckoned(self.inputs.counted(g, False, False)))
+        return {"balanced": length.balanced(self.cost, self.draft_cost), "best": best,
+                "turns": turns}  # fmt: skip
 
     def reckoned(self, tally: Tally) -> float:
         """Milliseconds a token, from rounds and measured costs."""
@@ -95,33 +144,21 @@ class Inputs:
         beside = max(one.beside * self.draft_cost, self.cost(one.read))
         return one.before * self.draft_cost + beside
 
-    def own(self, number: int, large: bool) -> list[int]:
-        """The plain greedy answer."""
-        key = 2 * number + large
-        if key not in self.plain:
-            runner = (self.large if large else self.micro)[0]
-            self.plain[key] = plainly(runner, number, self.timed_tokens if large else self.tokens)
-        return self.plain[key]
-
-    def script(self, number: int, large: bool) -> Script:
-        return Script(self.own(number, large), self.rate, 1000 * self.seed + number)
-
 
 def prompt(runner: ModelRunner, number: int) -> list[int]:
     drawn = np.random.default_rng(number).integers(3, runner.shape.vocabulary, 24)
     return [int(one) for one in drawn]
 
 
-def opened(runner: ModelRunner, number: int, tokens: int) -> Stream:
+def opened(runner: ModelRunner, ids: Sequence[int], tokens: int) -> Stream:
     """A stream that has read the prompt but for its last token."""
-    ids = prompt(runner, number)
     stream = Stream(runner, runner.cache(-(-(len(ids) + tokens) // 16) + 1, 16, share=False))
     stream.feed(ids[:-1])
     return stream
 
 
-def plainly(runner: ModelRunner, number: int, tokens: int) -> list[int]:
-    stream, last, made = opened(runner, number, tokens), prompt(runner, number)[-1], []
+def plainly(runner: ModelRunner, ids: Sequence[int], tokens: int) -> list[int]:
+    stream, last, made = opened(runner, ids, tokens), ids[-1], []
     for _ in range(tokens):
         last = int(np.argmax(stream.feed([last])[0]))
         made.append(last)
@@ -129,10 +166,9 @@ def plainly(runner: ModelRunner, number: int, tokens: int) -> list[int]:
 
 
 def answer(
-    runner: ModelRunner, one: Speculative, number: int, tokens: int, script: Script | None
+    runner: ModelRunner, one: Speculative, ids: Sequence[int], tokens: int, script: Script | None
 ) -> list[int]:
-    stream, ids = opened(runner, number, tokens), prompt(runner, number)
-    rounds = one.rounds(stream, ids, tokens, GREEDY, script)
+    rounds = one.rounds(opened(runner, ids, tokens), ids, tokens, GREEDY, script)
     return [token.id for given in rounds for token in given]
 
 
@@ -156,33 +192,34 @@ def _clock(inputs: Inputs, run: Callable[[], Sequence[int]], count: int) -> Call
 
 def plain_arm(inputs: Inputs, seed: int, count: int = 1) -> Measured:
     inputs.own(0, True)
+    target, tokens = inputs.large[0], inputs.timed_tokens
+    run = functools.partial(plainly, target, prompt(target, 0), tokens)
     return Measured(
-        {RECKONED: 1e3 * inputs.cost(1)},
-        timed={WALL: _clock(inputs, lambda: plainly(inputs.large[0], 0, inputs.timed_tokens),
-                            count)},
-    )  # fmt: skip
+        {name: 1e3 * prices.cost(1) for name, prices in inputs.prices.items()},
+        timed={WALL: _clock(inputs, run, count)},
+    )
 
 
 def arm(pre: bool, post: bool, kind: str, count: int = 1) -> Callable[[Inputs, int], Measured]:
     """`kind`: which of `lengths`."""
 
     def measure(inputs: Inputs, seed: int) -> Measured:
-        drafted = inputs.lengths[kind]
+        values = {}
+        for name, prices in inputs.prices.items():
+            values[name] = prices.reckoned(inputs.counted(prices.lengths[kind], pre, post))
+        drafted = inputs.prices[RECKONED].lengths[kind]
         tally = inputs.counted(drafted, pre, post)
         runs = tally.runs() if pre and post else [float(one.kept) for one in tally.rounds]
         drafter: Writes = Drafter(inputs.large[1])
         if inputs.folder is not None and (pre or post):
             drafter = remote(inputs.folder)
         one = Speculative(drafter, length=drafted, pre=pre, post=post)
-        script = inputs.script(0, True)
-        clock = _clock(
-            inputs, lambda: answer(inputs.large[0], one, 0, inputs.timed_tokens, script), count
-        )  # fmt: skip
-        return Measured(
-            {RECKONED: inputs.reckoned(tally), RUN: float(np.mean(runs)),
-             "draft length": float(drafted), "acceptance": tally.acceptance},
-            timed={WALL: clock}, products={"given": sum(one.given for one in tally.rounds)},
-        )  # fmt: skip
+        script, target = inputs.script(0, inputs.acceptance, True), inputs.large[0]
+        run = functools.partial(answer, target, one, prompt(target, 0), inputs.timed_tokens, script)
+        values |= {RUN: float(np.mean(runs)), "draft length": float(drafted),
+                   "acceptance": tally.acceptance}  # fmt: skip
+        return Measured(values, timed={WALL: _clock(inputs, run, count)},
+                        products={"given": sum(one.given for one in tally.rounds)})  # fmt: skip
 
     return measure
 
@@ -219,9 +256,9 @@ def checked(inputs: Inputs, measured: Mapping[str, Measured]) -> Iterator[Invari
 def _chi_square(inputs: Inputs, both: bool) -> float:
     from scipy.stats import chisquare
 
-    runner, drafter = inputs.micro[0], Drafter(inputs.micro[1])
-    how, ids = Sampling(temperature=0.7, top_k=4, ignore_end=True), prompt(inputs.micro[0], 0)
-    stream = opened(runner, 0, 4)
+    runner, drafter = inputs.pair[0], Drafter(inputs.pair[1])
+    how, ids = Sampling(temperature=0.7, top_k=4, ignore_end=True), list(inputs.asked[0])
+    stream = opened(runner, ids, 4)
     expected = {}
     first = probabilities(stream.feed(ids[-1:])[0], how)
     for a in np.flatnonzero(first):

@@ -3,9 +3,10 @@
     CACHE/zoo/NAME-DIGEST/model/     the Hugging Face folder
     CACHE/zoo/NAME-DIGEST/zoo.json   recipe, sources with licences, gate; then the manifest
 
-The digest is of the recipe, the data, the objective's name, version and parameters, and `VERSION`,
-which changes with this module. A build that was killed goes on where its checkpoint is. A model
-that misses its gate is kept, with `gate` false: claims on it are undecided.
+The digest is of the recipe, the data, the objective's name, version and parameters, the teacher's
+digest where there is one, and `VERSION`, which changes with this module. A build that was killed
+goes on where its checkpoint is. A model that misses its gate is kept, with `gate` false: claims on
+it are undecided.
 """
 
 from __future__ import annotations
@@ -58,18 +59,23 @@ def recipe(name: str) -> Recipe:
 
 
 def model(name: str, *, progress: Progress = silent) -> ZooModel:
-    """The model of that name; built first, which takes minutes, where it is not in the cache."""
+    """The model of that name; built first, which takes minutes, where it is not in the cache, and
+    before it the teacher of one that is distilled."""
     from tilth.store.lock import lock
     from tilth.store.manifest import is_complete
     from tilth.zoo.text import read
 
     made_by = recipe(name)
     text = read(made_by.sources, made_by.characters)
+    taught = (
+        {"teacher": model(made_by.teacher, progress=progress).digest} if made_by.teacher else {}
+    )
     objective = _objective(made_by)
     key = digest_value(
         [
             VERSION, made_by.to_value(), [list(source) for source in text.sources],
-            [objective.name, objective.version, objective.parameters()], _settings(made_by),
+            [objective.name, objective.version, {**objective.parameters(), **taught}],
+            _settings(made_by),
         ]
     )  # fmt: skip
     folder = _place(name, key)
@@ -212,6 +218,11 @@ def _settings(made_by: Recipe) -> dict[str, Any]:
 
 def _objective(made_by: Recipe) -> Objective:
     """What the recipe trains with; PAD and MASK are the ids 1 and 2 of every zoo tokenizer."""
+    if made_by.teacher:
+        from tilth.objectives.distil import Distil
+
+        teacher = model(made_by.teacher).folder
+        return Distil(teacher=str(teacher), length=made_by.context, temperature=1.0, share=1.0)
     if made_by.kind == "causal":
         from tilth.objectives.causal import Causal
 

@@ -20,6 +20,7 @@ class Recipe:
     is learned from, so that several models share one. A causal model's gate is the 5-gram on the
     tokens that it saw; a masked one must name `least_ratio` times as many masked tokens as the most
     frequent token would. `spread`: how a causal model begins (`models.decoder.spread_out`).
+    `teacher`: the zoo's causal model that this one is distilled from, on its probabilities alone.
     """
 
     zoo: str
@@ -40,12 +41,14 @@ class Recipe:
     rate: float = 0.3
     least_ratio: float = 3.0
     spread: float | None = None
+    teacher: str | None = None
 
     def to_value(self) -> dict[str, Any]:
         """What the digest of a model is made from; a JSON value."""
         value = {key: value for key, value in asdict(self).items() if key != "what"}
-        if self.spread is None:
-            del value["spread"]
+        for later in ("spread", "teacher"):
+            if value[later] is None:
+                del value[later]
         return value
 
 
@@ -73,6 +76,15 @@ ZOO = {
     "gpt-python": Recipe(
         "python", "causal", "Llama on the text of the Python installation", PYTHON, PYTHON,
         4_000_000, characters=20_000, spread=0.3,
+    ),
+    # A target and its draft, for speculative decoding.
+    "gpt-python-target": Recipe(
+        "python", "causal", "Larger Llama on the text of the Python installation", PYTHON, PYTHON,
+        6_400_000, size="3.2m", characters=20_000, learning_rate=3e-3, spread=0.3,
+    ),
+    "gpt-python-draft": Recipe(
+        "python", "causal", "Llama distilled from gpt-python-target", PYTHON, PYTHON, 3_000_000,
+        size="0.75m", characters=20_000, spread=0.3, teacher="gpt-python-target",
     ),
     "encoder-python": Recipe(
         "python", "masked", "ModernBert on the text of the Python installation", PYTHON, PYTHON,
