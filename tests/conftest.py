@@ -87,6 +87,10 @@ def pytest_configure(config):
     if os.environ.get("CI"):
         settings.load_profile("ci")
     config.addinivalue_line("markers", "soak: hours; only with `make soak`")
+    # (title, lines) that tests want printed at the end; a process of several sends its own.
+    config.said = []
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["said"] = config.said
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -109,13 +113,22 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.said += getattr(node, "workeroutput", {}).get("said", [])
+
+
 def pytest_runtest_logreport(report):
     group = Path(report.fspath).parts
     name = group[group.index("tests") + 1] if "tests" in group else group[0]
     _seconds[name] += report.duration
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter, config):
+    for title, lines in config.said:
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
     terminalreporter.section("seconds by group")
     for name, seconds in sorted(_seconds.items(), key=lambda entry: -entry[1]):
         terminalreporter.write_line(f"{seconds:8.1f}  {name}")

@@ -160,7 +160,7 @@ def test_what_is_measured_on(folder):
     train, test, said = sides(open_task(str(folder / "again.jsonl"), "", {}), 0.1, 0)
     texts = [{" ".join(t.split()) for t in one.table["text"].to_pylist()} for one in (train, test)]
     assert test.table.num_rows == 8 and not texts[0] & texts[1]
-    assert said == "; 60 repeat a text, and are on its side"
+    assert said == "; 60 repeat a text, or nearly so, and are on its side"
 
 
 def test_killed_and_called_again_it_gives_the_same_bytes(folder, tmp_path, capsys, monkeypatch):

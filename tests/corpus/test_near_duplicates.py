@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilth.corpus import candidates, shingle_kernels
+from tilth.corpus import candidates, near_texts, shingle_kernels
 from tilth.corpus.candidates import candidate_pairs, connected
 from tilth.corpus.corpus import Corpus
 from tilth.corpus.executors import LocalExecutor
 from tilth.corpus.near_duplicates import NearDuplicates, recall, warm
+from tilth.corpus.near_texts import near_families
 from tilth.corpus.shingle_store import ShingleStore
 from tilth.errors import UsageError
 from tilth.store.cache import data_folders
@@ -369,3 +370,31 @@ def test_the_parameters_change_the_hash_functions_and_warm_compiles():
         for options in ({}, {"seed": 2}, {"shingle": 4}, {"bands": 24})
     }
     assert len(keys) == 4
+
+
+def test_families_of_texts_in_memory_are_those_of_a_corpus(tmp_path, monkeypatch):
+    documents, _ = planted(real_texts(150), seed=5)
+    documents += ["a few words", "A  few\nwords", "other words"]
+    mine = defaultdict(set)
+    for number, first in enumerate(near_families(documents).tolist()):
+        mine[first].add(number)
+    assert all(min(family) == first for first, family in mine.items())
+    few = len(documents) - 3
+    assert mine[few] == {few, few + 1} and mine[few + 2] == {few + 2}
+    corpus = corpus_of(tmp_path, documents)
+    corpus.find_duplicates(NearDuplicates())
+    place = positions(corpus)
+    families = defaultdict(set)
+    for row in corpus.columns().to_pylist():
+        families[row["cluster"] or row["id"]].add(place[row["id"]])
+    assert set(map(frozenset, mine.values())) == set(map(frozenset, families.values()))
+    assert len(documents) > len(mine) + 60
+    # In pieces, and in another order, they are the same.
+    monkeypatch.setattr(near_texts, "CHARACTERS", 5_000)
+    order = np.random.default_rng(0).permutation(len(documents))
+    again = near_families([documents[number] for number in order])
+    pieces = defaultdict(set)
+    for number, first in zip(order.tolist(), again.tolist()):
+        pieces[first].add(number)
+    assert set(map(frozenset, pieces.values())) == set(map(frozenset, mine.values()))
+    assert near_families([]).tolist() == [] and near_families(["", ""]).tolist() == [0, 0]

@@ -229,6 +229,16 @@ def test_the_objective_keeps_its_contract(tokenizer):
     check_objective(InBatch(group=4), model=model, data=data)
 
 
+def test_what_a_pair_is_cut_by_is_counted(tokenizer):
+    pairs = [Pair("river " * 60, "mill " * 300, 0), Pair("water", "the field", 1)]
+    sizes = [len(tokenizer.encode(text).ids) for text in (pairs[0].query, pairs[0].passage)]
+    data = token_pairs(pairs, tokenizer)
+    assert data.extra["cut"] == [sum(sizes) - 48 - 256, 0] and len(data.document(0)) == 48 + 256
+    many = list(make_pairs(documents(300), 800))
+    assert train_encoder(many, tokenizer, dimensions=16).cut_tokens == 0
+    assert train_encoder([*many, pairs[0]], tokenizer, dimensions=16).cut_tokens == sum(sizes) - 304
+
+
 def test_passages_of_the_same_document_are_no_wrong_answers(tokenizer):
     pairs = [Pair("river", "the mill", 0), Pair("water", "the field", 0)]
     model = build(tokenizer.get_vocab_size(), 16, 0)

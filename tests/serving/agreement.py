@@ -59,9 +59,9 @@ class Agreement:
         return Count(*(sum(getattr(one, name) for one in counts) for name in vars(Count())))
 
     def check(self):
-        """At most one of a hundred steps; a single one where few tests were chosen to run."""
+        """At most one of a hundred steps; a few where few tests were chosen to run."""
         total = self.total()
-        assert total.near <= max(1, MOST * total.steps), f"{total} near ties"
+        assert total.near <= max(5, MOST * total.steps), f"{total} near ties"
 
     def lines(self):
         for what, one in [*sorted(self.counts.items()), ("all in float32", self.total())]:

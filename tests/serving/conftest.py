@@ -33,9 +33,8 @@ def device(request):
     torch.set_float32_matmul_precision(precision)
 
 
-def pytest_terminal_summary(terminalreporter, config):
-    found = config.stash.get(AGREEMENT, None)
+def pytest_sessionfinish(session):
+    found = session.config.stash.get(AGREEMENT, None)
     if found is not None:
-        terminalreporter.section("agreement with transformers, and with itself")
-        for line in found.lines():
-            terminalreporter.write_line(line)
+        title = "agreement with transformers, and with itself"
+        session.config.said.append((title, list(found.lines())))

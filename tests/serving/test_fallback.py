@@ -13,6 +13,7 @@ from served import GREEDY, SAMPLED, serve
 
 from tilth.errors import UsageError
 from tilth.serving.engine import Engine
+from tilth.serving.fallback import CONTEXT
 from tilth.serving.model_runner import Segment
 from tilth.serving.sampler import draw, penalised, probabilities, uniform
 from tilth.serving.scheduler import POLICIES
@@ -122,3 +123,29 @@ def test_scores_come_without_a_decoder(models):
         rows = torch.log_softmax(rows_of(models[name], prompt), -1)
         expected = rows[range(13), prompt[1:]]
         assert torch.allclose(torch.tensor([t.logprob for t in found.prompt]), expected, atol=1e-4)
+
+
+def test_the_callers_model_stays_as_it_was(models):
+    model = models["gpt_neox"]
+    (prompt,) = tiny.prompts(9, (7,))
+    expected = Engine(model, tiny.tokenizer()).complete([prompt], 4, GREEDY)[0].ids
+    model.train()
+    try:
+        one = Engine(model, tiny.tokenizer())
+        assert model.training and not one.runner.model.training
+        assert one.complete([prompt], 4, GREEDY)[0].ids == expected
+        assert model.training
+    finally:
+        model.eval()
+    with pytest.raises(UsageError, match="of float32.*bfloat16 was asked for"):
+        Engine(model, tiny.tokenizer(), dtype="bfloat16")
+
+
+def test_a_model_without_a_longest_sequence_has_none():
+    import transformers
+
+    config = transformers.XLNetConfig(vocab_size=280, d_model=16, n_layer=1, n_head=2, d_inner=16)
+    assert config.max_position_embeddings == -1
+    one = Engine(tiny.random_weights(transformers.XLNetLMHeadModel, config, seed=1),
+                 tiny.tokenizer())  # fmt: skip
+    assert one.context == CONTEXT

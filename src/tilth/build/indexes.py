@@ -61,7 +61,7 @@ def encoder(folder: Path, plan: Plan, corpus: Corpus, progress: Progress) -> Non
         except DataError as error:
             return {"missing": error.what}
         made.save(folder / "encoder")
-        return {"pairs": len(pairs)}
+        return {"pairs": len(pairs), "cut_tokens": made.cut_tokens}
 
     made_from: list[Any] = [wanted]
     if wanted:

@@ -1,8 +1,8 @@
 """Texts for a training: documents of any kind, a run or corpus folder, a named set; and a split.
 
 Whole groups are held out, by a digest of their names, before anything is fitted; groups with a text
-in common (case and white space aside) are one. A run folder's own split is kept. One text alone is
-cut near its end: the last part is held out.
+in common, or nearly so (`corpus.near_texts`), are one. A run folder's own split is kept. One text
+alone is cut near its end: the last part is held out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tilth.corpus.near_texts import near_families
 from tilth.corpus.split import components
 from tilth.errors import DataError
 from tilth.store.digest import digest
@@ -22,7 +23,7 @@ Row = tuple[str, str]  # id, text
 @dataclass
 class Texts:
     """Rows to train on and held-out ones; `digest` of all; `unread`: what could not be read;
-    `repeated`: how many texts equal another one, and were kept on its side of the split."""
+    `repeated`: how many texts nearly equal another one, and were kept on its side of the split."""
 
     train: list[Row]
     test: list[Row]
@@ -61,15 +62,16 @@ def read(
 
 
 def together(groups: Sequence[str], texts: Sequence[str]) -> tuple[list[str], int]:
-    """The group of each text, those that hold equal texts made one; how many texts are repeats.
+    """The group of each text, those that hold near-duplicates made one; how many texts repeat
+    another one, or nearly so.
 
-    Case and white space do not count. A group that was joined has the first of the names.
+    A group that was joined has the first of the names.
     """
-    prints = [digest(_plain(text)) for text in texts]
-    repeated = len(prints) - len(set(prints))
+    family = near_families(texts)
+    repeated = len(family) - len(set(family.tolist()))
     if not repeated:
         return list(groups), 0
-    numbers = components(groups, prints).tolist()
+    numbers = components(groups, list(map(str, family))).tolist()
     names: dict[int, str] = {}
     for number, group in zip(numbers, groups):
         names[number] = min(group, names.get(number, group))
@@ -94,13 +96,10 @@ def again(
 
 
 def without(rows: list[Row], others: list[Row]) -> list[Row]:
-    """The rows whose text is not among `others`; case and white space do not count."""
-    known = {_plain(text) for _, text in others}
-    return [row for row in rows if _plain(row[1]) not in known]
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.lower().split())
+    """The rows whose text is not among `others`, nor nearly so."""
+    family = near_families([text for _, text in (*others, *rows)]).tolist()
+    known = set(family[: len(others)])
+    return [row for row, name in zip(rows, family[len(others) :]) if name not in known]
 
 
 def split(
@@ -124,10 +123,11 @@ def _cut(rows: list[tuple[str, str, str]], share: float) -> tuple[list[Row], lis
     if len(rows) > 1:
         kept = max(1, round((1 - share) * len(rows)))
         kept = min(kept, len(rows) - 1)
-        known = {_plain(text) for _, _, text in rows[:kept]}
+        family = near_families([text for _, _, text in rows]).tolist()
+        known = set(family[:kept])
         sides: tuple[list[Row], list[Row]] = ([], [])
         for number, (id, _, text) in enumerate(rows):
-            sides[number >= kept and _plain(text) not in known].append((id, text))
+            sides[number >= kept and family[number] not in known].append((id, text))
         return sides
     id, _, text = rows[0]
     place = round((1 - share) * len(text))

@@ -109,7 +109,7 @@ def kind_by_columns(data: str, columns: Mapping[str, str]) -> str:
 
 def sides(task: Task, held_out: float, seed: int) -> tuple[Task, Task | None, str]:
     """(train, held-out, what is to be said of it): the data's own splits where there are some, else
-    by group, where groups with a text in common are one."""
+    by group, where groups with a text in common, or nearly so, are one."""
     rows = task.splits()
     if "train" in rows:
         others = sorted(set(rows) - {"train", ""})
@@ -132,7 +132,7 @@ def sides(task: Task, held_out: float, seed: int) -> tuple[Task, Task | None, st
             where=task.name, hint="more examples, or --set held_out=0 to measure nothing",
         )  # fmt: skip
     parted = grouped.with_splits({"train": 1 - held_out, "test": held_out}, seed)
-    said = f"; {repeated:,} repeat a text, and are on its side" if repeated else ""
+    said = f"; {repeated:,} repeat a text, or nearly so, and are on its side" if repeated else ""
     return parted.split("train"), parted.split("test"), said
 
 

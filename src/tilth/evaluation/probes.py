@@ -9,7 +9,7 @@ learn (Hewitt and Liang, 2019).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 VECTORS = ("mean", "first", "last")
 
 
+class Hidden(NamedTuple):
+    """`vectors` (documents, width), float32; `cut`: tokens of all documents that were not read."""
+
+    vectors: np.ndarray
+    cut: int
+
+
 def hidden_vectors(
     model: PreTrainedModel,
     data: TokenDocuments,
@@ -30,11 +37,11 @@ def hidden_vectors(
     vector: str = "mean",
     length: int | None = None,
     batch: int = 16,
-) -> np.ndarray:
-    """(documents, width), float32: the states of a layer, 0 the embeddings, -1 the last.
+) -> Hidden:
+    """The states of a layer, 0 the embeddings, -1 the last.
 
     A document goes in after one end token and is cut to `length` tokens, by default the model's
-    context. `vector`: of all its tokens the mean, or the first or the last one.
+    context; what is cut is counted. `vector`: of all its tokens the mean, or the first or the last one.
     """
     import torch
 
@@ -57,7 +64,9 @@ def hidden_vectors(
                     found[number] = row
     finally:
         model.train(was_training)
-    return np.stack(found) if found else np.zeros((0, model.config.hidden_size), np.float32)
+    empty = np.zeros((0, model.config.hidden_size), np.float32)
+    cut = int(np.maximum(data.lengths - length, 0).sum())
+    return Hidden(np.stack(found) if found else empty, cut)
 
 
 def _states(

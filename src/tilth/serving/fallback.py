@@ -34,6 +34,8 @@ class FallbackRunner:
         self.model = model
         model.train(False)
         context = getattr(config, "max_position_embeddings", None) or CONTEXT
+        if context < 1:  # XLNet says -1
+            context = CONTEXT
         self.shape = Shape(1, 1, 1, 1, 1, config.vocab_size, context)
         self._takes = inspect.signature(model.forward).parameters
 

@@ -57,8 +57,9 @@ def check_device(device: str) -> None:
 def open_model(
     model: str | Path | PreTrainedModel, tokenizer: Tokenizer | None, dtype: str, device: str
 ) -> Opened:
-    """Load what is named, or take what is there; UsageError for a device that is not there, else
-    errors as for `models.folder.load_model`."""
+    """Load what is named, or take what is there; UsageError for a device that is not there and for
+    a model object of another precision that `transformers` runs, else errors as for
+    `models.folder.load_model`."""
     import torch
 
     if dtype not in DTYPES:
@@ -77,6 +78,8 @@ def open_model(
     runner: Any
     if note := refusal(loaded):
         note += ": it runs through transformers, without paging and prefix sharing"
+        if folder is None:
+            loaded = _undisturbed(loaded, dtype, device)
         runner = FallbackRunner(loaded.to(device))  # type: ignore[arg-type]
     else:
         runner = ModelRunner(loaded, getattr(torch, dtype), device)
@@ -85,3 +88,18 @@ def open_model(
         stated = getattr(config, "eos_token_id", None)
         ends |= {stated} if isinstance(stated, int) else set(stated or ())
     return Opened(runner, tokenizer, special.begin, frozenset(ends), runner.shape.context, note)
+
+
+def _undisturbed(model: PreTrainedModel, dtype: str, device: str) -> PreTrainedModel:
+    """The caller's model, or a copy where it would have to be moved or to leave its training.
+
+    Raises UsageError where it has another precision.
+    """
+    import copy
+
+    own = str(model.dtype).removeprefix("torch.")
+    if own != dtype:
+        raise UsageError(f"the model is of {own}, and runs through transformers as it is; "
+                         f"{dtype} was asked for", hint=f"dtype={own!r}, or give its folder")  # fmt: skip
+    same = model.device.type == device.partition(":")[0] and not model.training
+    return model if same else copy.deepcopy(model)

@@ -23,8 +23,6 @@ from tilth.serving.streaming import Sender
 from tilth.tokens.chat import Chat
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
     from tilth.serving.engine import Engine
 
 # Tokens of a chat's answer where nobody says how many; fewer where the context ends.
@@ -47,7 +45,7 @@ class TextModel:
         self.longest = _longest(engine)
         self._most_scored = limits.scored
         # Copies of its own: the engine's thread reads tokens back at the same time.
-        self._chat = _Chat.load(folder)
+        self._chat = Chat.load(folder)
         self.spelling = Spelling(engine.tokenizer)
         self.thread = EngineThread(engine, limits.queue)
         # Cutting takes some hundred times a text's bytes of memory: large ones wait for each other,
@@ -184,22 +182,3 @@ def _longest(engine: Engine) -> int | None:
     if engine.note and engine.context == CONTEXT <= room:
         return None
     return min(engine.context, room)
-
-
-class _Chat(Chat):
-    """A chat whose texts are cut while other threads run."""
-
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
-        self._tokenizer: Any = _Unlocked(self._tokenizer)
-
-
-class _Unlocked:
-    """`encode` of a tokenizer, by its call for many texts: that for one keeps Python's lock."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-
-    def encode(self, text: str, add_special_tokens: bool = True) -> Any:
-        (found,) = self._tokenizer.encode_batch([text], add_special_tokens=add_special_tokens)
-        return found

@@ -108,7 +108,7 @@ class Chat:
         if self._template is None:
             return self._plain(messages, answer)
         text = self._text(messages, answer)
-        found = self._tokenizer.encode(text, add_special_tokens=False)
+        found = self._encoding(text)
         ids, offsets = np.array(found.ids, np.int64), np.array(found.offsets).reshape(-1, 2)
         learn = np.zeros(len(ids), bool)
         for number, message in enumerate(messages):
@@ -116,7 +116,7 @@ class Chat:
                 continue
             before = self._text(messages[:number], True)
             after = self._text(messages[: number + 1], False).rstrip()
-            known = self._tokenizer.encode(before, add_special_tokens=False).ids
+            known = self._encoding(before).ids
             if not (after.startswith(before) and text.startswith(after)) or (
                 ids[: len(known)].tolist() != known
             ):
@@ -173,8 +173,13 @@ class Chat:
         learn = [learned for piece, learned in pieces for _ in piece]
         return Rendered(np.array(ids, np.int64), np.array(learn, bool))
 
+    def _encoding(self, text: str) -> Any:
+        # The call for many texts: that for one keeps Python's lock, and a server has other threads.
+        (found,) = self._tokenizer.encode_batch([text], add_special_tokens=False)
+        return found
+
     def _encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self._encoding(text).ids
 
     def _text(self, messages: Messages, answer: bool) -> str:
         import jinja2

@@ -80,7 +80,7 @@ ZOO = {
     # A target and its draft, for speculative decoding.
     "gpt-python-target": Recipe(
         "python", "causal", "Larger Llama on the text of the Python installation", PYTHON, PYTHON,
-        6_400_000, size="3.2m", characters=20_000, learning_rate=3e-3, spread=0.3,
+        4_500_000, size="3.2m", characters=20_000, learning_rate=3e-3, spread=0.3,
     ),
     "gpt-python-draft": Recipe(
         "python", "causal", "Llama distilled from gpt-python-target", PYTHON, PYTHON, 3_000_000,

@@ -132,8 +132,8 @@ def train_encoder(
 ) -> Any:
     """A `Static` encoder (no layers) or a `Transformer` that has seen each pair once.
 
-    `files`: the tokenizer's, to lie beside the weights. Raises DataError where there are too few
-    pairs for `FEWEST_STEPS` steps.
+    `files`: the tokenizer's, to lie beside the weights. Its `cut_tokens` are those of the pairs
+    that it did not see. Raises DataError where there are too few pairs for `FEWEST_STEPS` steps.
     """
     from tilth.retrieval.encoders.static import Static
     from tilth.retrieval.encoders.transformer import Transformer
@@ -156,9 +156,13 @@ def train_encoder(
         learning_rate=LEARNING_RATE if layers else REACH / steps, schedule="linear",
         weight_decay=0.0, seed=seed, threads=threads, progress=progress,
     )  # fmt: skip
+    made: Any
     if layers:
-        return Transformer(model, tokenizer, longest=PASSAGE_TOKENS, files=files)
-    return Static(model.embedding.weight.detach().numpy(), tokenizer, files=files)
+        made = Transformer(model, tokenizer, longest=PASSAGE_TOKENS, files=files)
+    else:
+        made = Static(model.embedding.weight.detach().numpy(), tokenizer, files=files)
+    made.cut_tokens = sum(data.extra["cut"])
+    return made
 
 
 def _model(data: TokenDocuments, dimensions: int, layers: int, seed: int) -> Any:
@@ -183,18 +187,23 @@ def _model(data: TokenDocuments, dimensions: int, layers: int, seed: int) -> Any
 
 
 def token_pairs(pairs: Sequence[Pair], tokenizer: Tokenizer) -> TokenDocuments:
-    """Pairs as token documents: the query's tokens, then the passage's, each cut to its length."""
+    """Pairs as token documents: the query's tokens, then the passage's, each cut to its length.
+
+    `extra`: of each pair the tokens of the query, its document, and the tokens that were `cut`.
+    """
     from tilth.tokens.bpe import encode, end_id
 
     queries = encode(tokenizer, [pair.query for pair in pairs])
     passages = encode(tokenizer, [pair.passage for pair in pairs])
     ids, rows = [], []
-    extra: dict[str, list[Any]] = {"query_tokens": [], "document": []}
+    extra: dict[str, list[Any]] = {"query_tokens": [], "document": [], "cut": []}
     for number, (query, passage) in enumerate(zip(queries, passages)):
         if query and passage:
+            whole = len(query) + len(passage)
             query, passage = query[:QUERY_TOKENS], passage[:PASSAGE_TOKENS]
             ids.append(str(number))
             rows.append(np.array(query + passage, np.uint32))
             extra["query_tokens"].append(len(query))
             extra["document"].append(pairs[number].document)
+            extra["cut"].append(whole - len(query) - len(passage))
     return TokenDocuments(ids, rows, tokenizer.get_vocab_size(), end_id(tokenizer), extra=extra)
