@@ -137,7 +137,7 @@ def test_the_callers_model_stays_as_it_was(models):
         assert model.training
     finally:
         model.eval()
-    with pytest.raises(UsageError, match="of float32.*bfloat16 was asked for"):
+    with pytest.raises(UsageError, match=r"of float32.*bfloat16 was asked for"):
         Engine(model, tiny.tokenizer(), dtype="bfloat16")
 
 

@@ -81,7 +81,7 @@ def train_model(
         **({"replayed": again.digest} if again else {}),
     }  # fmt: skip
     if texts.repeated:
-        say(f"{texts.repeated:,} texts repeat another one, or nearly so; none is on both sides of the split")
+        say(f"{texts.repeated:,} texts repeat another one, or nearly so: on one side of the split")
     start = _Start(made, texts, base, size, objective, seed, progress, teacher, again)
     if plan_only:
         plan = start.estimate(tokens)

@@ -41,7 +41,8 @@ def hidden_vectors(
     """The states of a layer, 0 the embeddings, -1 the last.
 
     A document goes in after one end token and is cut to `length` tokens, by default the model's
-    context; what is cut is counted. `vector`: of all its tokens the mean, or the first or the last one.
+    context; what is cut is counted. `vector`: of all its tokens the mean, or the first or the last
+    one.
     """
     import torch
 

@@ -99,7 +99,9 @@ def _undisturbed(model: PreTrainedModel, dtype: str, device: str) -> PreTrainedM
 
     own = str(model.dtype).removeprefix("torch.")
     if own != dtype:
-        raise UsageError(f"the model is of {own}, and runs through transformers as it is; "
-                         f"{dtype} was asked for", hint=f"dtype={own!r}, or give its folder")  # fmt: skip
+        raise UsageError(
+            f"the model is of {own}, and runs through transformers as it is; {dtype} was asked for",
+            hint=f"dtype={own!r}, or give its folder",
+        )
     same = model.device.type == device.partition(":")[0] and not model.training
     return model if same else copy.deepcopy(model)
