@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.build import output, reading
 from tilth.build.memory import parameters_in, refuse_too_large
-from tilth.build.train_model import same_tokenizer
+from tilth.build.train_parts import same_tokenizer
 from tilth.build.train_settings import digest_of
 from tilth.build.tune_settings import EPOCHS, LEAST_STEPS, MICRO_BATCH_TOKENS, MOST_EPOCHS, rate_for
 from tilth.errors import DataError, UsageError
