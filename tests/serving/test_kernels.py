@@ -71,3 +71,32 @@ def test_attention_over_scattered_blocks(window: int, key_heads: int) -> None:
             query, key, value, scale=0.3, enable_gqa=True
         )
         np.testing.assert_allclose(found[row], wanted.reshape(-1).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", range(1, 10))
+@pytest.mark.parametrize("biased", [False, True])
+def test_products(rows: int, biased: bool) -> None:
+    rng = np.random.default_rng(rows)
+    shapes = ((rows, 37), (21, 37), 21, (rows, 21))
+    x, weight, bias, residual = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    none, found = np.empty((0, 0), np.float32), np.empty((rows, 21), np.float32)
+    if not biased:
+        bias = np.empty(0, np.float32)
+    wanted = x.astype(np.float64) @ weight.T.astype(np.float64) + (bias if biased else 0)
+    kernels.product(x, weight, bias, none, found)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    # In place, as a layer adds to what goes through it.
+    before = residual.copy()
+    kernels.product(x, weight, bias, residual, residual)
+    np.testing.assert_allclose(residual, before + wanted, atol=1e-5)
+
+
+def test_gate_also_of_numbers_whose_exponentials_are_none() -> None:
+    rng = np.random.default_rng(2)
+    inner = rng.standard_normal((3, 20), np.float32)
+    inner[0, :6] = [-1e4, -200, -88, 0, 88, 1e4]
+    found = np.empty((3, 10), np.float32)
+    kernels.gate(inner, found)
+    first, second = torch.tensor(inner, dtype=torch.float64).chunk(2, dim=-1)
+    wanted = torch.nn.functional.silu(first) * second
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-6, atol=1e-30)

@@ -1,9 +1,11 @@
-"""Compiled loops of the model runner, for float32 on a processor: what stands between the products.
+"""Compiled loops of the model runner, for float32 on a processor.
 
 A step that decodes one token a sequence does little work in each of many small operations, and
-most of its time is the calling of them. Here a layer has four calls instead of some forty. The
-results are those of the same formulas in torch up to rounding; `model_runner` is the one caller,
-and goes through torch on other devices and in other precisions.
+most of its time is the calling of them. Here a layer has four calls between its products instead of
+some forty, and where few sequences decode, one with them (`layer`): a product of few rows reads its
+matrix once from one end to the other, and takes as long as the memory does. The results are those
+of the same formulas in torch up to rounding; `model_runner`, `compiled` and `products` are the
+callers, and go through torch on other devices and in other precisions.
 
 Rows are tokens. `places`: the slot of each row in the cache. Sequences that decode have one row
 each, first in the row, and read their cache by blocks: `blocks[starts[i]:]` are those of row i.
@@ -122,3 +124,87 @@ def attend_last(
                 share, begin = scores[head, at], head * size
                 for i in range(size):
                     made[begin + i] += share * values[slot, head // shared, i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def product(
+    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, residual: np.ndarray, found: np.ndarray
+) -> None:
+    """found (rows, out) = residual + x (rows, in) weight' (out, in) + bias. `bias` and `residual`
+    may be empty, and `found` may be `residual`."""
+    rows, size = x.shape
+    for out in range(len(weight)):
+        line = weight[out]
+        plus = bias[out] if len(bias) else np.float32(0)
+        # Two at a time: more rows share what was read, and their sums still fit into registers.
+        for row in range(0, rows - 1, 2):
+            first, second = x[row], x[row + 1]
+            one = two = np.float32(0)
+            for i in range(size):
+                number = line[i]
+                one += first[i] * number
+                two += second[i] * number
+            if len(residual):
+                one += residual[row, out]
+                two += residual[row + 1, out]
+            found[row, out] = one + plus
+            found[row + 1, out] = two + plus
+        if rows % 2:
+            last = x[rows - 1]
+            one = np.float32(0)
+            for i in range(size):
+                one += last[i] * line[i]
+            if len(residual):
+                one += residual[rows - 1, out]
+            found[rows - 1, out] = one + plus
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def gate(inner: np.ndarray, found: np.ndarray) -> None:
+    """silu of the first half of each row of inner times its second half, into `found`."""
+    rows, size = found.shape
+    for row in range(rows):
+        for i in range(size):
+            number = inner[row, i]
+            # Above 80 it is nothing against the 1 below, and below 88 still a number.
+            power = math.exp(min(-number, np.float32(80)))
+            found[row, i] = inner[row, size + i] * number / (np.float32(1) + power)
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def layer(
+    x: np.ndarray, before_attention: np.ndarray, qkv: np.ndarray, bias: np.ndarray,
+    query_norm: np.ndarray, key_norm: np.ndarray, out: np.ndarray, before_inner: np.ndarray,
+    up: np.ndarray, down: np.ndarray, scale: float, window: int, epsilon: float, heads: int,
+    key_heads: int, cos: np.ndarray, sin: np.ndarray, places: np.ndarray, keys: np.ndarray,
+    values: np.ndarray, blocks: np.ndarray, starts: np.ndarray, lengths: np.ndarray, block: int,
+) -> None:  # fmt: skip
+    """A whole layer, in place, over x (rows, width): the last token of as many sequences.
+
+    Norms before both blocks, a gated inner layer with silu, a bias of qkv only (or empty); norms of
+    heads may be empty. Everything else as in `attend_last` and `turn_and_keep`.
+    """
+    rows, width = x.shape
+    size, none = keys.shape[2], np.empty((0, 0), np.float32)
+    normed = np.empty((rows, width), np.float32)
+    rms_norm(x, before_attention, epsilon, normed)
+    mixed = np.empty((rows, heads + 2 * key_heads, size), np.float32)
+    product(normed, qkv, bias, none, mixed.reshape(rows, -1))
+    if len(query_norm):
+        for row in range(rows):
+            rms_norm(mixed[row, :heads], query_norm, epsilon, mixed[row, :heads])
+            both = heads + key_heads
+            rms_norm(mixed[row, heads:both], key_norm, epsilon, mixed[row, heads:both])
+    turn_and_keep(mixed, heads, key_heads, cos, sin, places, keys, values)
+    seen = np.empty((rows, heads * size), np.float32)
+    attend_last(
+        mixed, heads, keys, values, blocks, starts, lengths, block, scale, window, seen
+    )  # fmt: skip
+    empty = np.empty(0, np.float32)
+    product(seen, out, empty, x, x)
+    rms_norm(x, before_inner, epsilon, normed)
+    inner = np.empty((rows, len(up)), np.float32)
+    product(normed, up, empty, none, inner)
+    gated = np.empty((rows, len(up) // 2), np.float32)
+    gate(inner, gated)
+    product(gated, down, empty, x, x)

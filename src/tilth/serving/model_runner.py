@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.serving.attention import attend
 from tilth.serving.cache import BLOCK, KVCache
+from tilth.serving.compiled import Layers, compiled_layers, suits
 from tilth.serving.products import Linear, pack, product
 from tilth.serving.rotary import turned
 from tilth.serving.row import Row, Segment, lay_out
@@ -46,10 +47,11 @@ class ModelRunner:
         self.dtype, self.device = self.weights.embed.dtype, self.weights.embed.device
         self._activation = _activations()[self.weights.activation]
         self._kernels: Any = None
+        self._compiled: Layers | None = None
         if self.dtype.itemsize == 4 and self.device.type == "cpu":
             from tilth.serving import kernels
 
-            self._kernels = kernels
+            self._kernels, self._compiled = kernels, compiled_layers(self.weights)
 
     def cache(self, blocks: int, block: int = BLOCK, **options: Any) -> KVCache:
         """An empty cache that fits this model. `options` as for `KVCache`."""
@@ -84,8 +86,11 @@ class ModelRunner:
             row = self._laid_out(cache, segments)
             given = None if embeds is None else embeds.to(self.device, self.dtype)[row.origins]
             x = self._embedded(row, given)
-            for number, layer in enumerate(self.weights.layers):
-                x = self._layer(number, layer, x, cache, row)
+            if self._compiled is not None and suits(row):
+                x = self._compiled(x, cache, row)
+            else:
+                for number, layer in enumerate(self.weights.layers):
+                    x = self._layer(number, layer, x, cache, row)
             for segment in segments:
                 if segment.at is None:
                     cache.commit(segment.chain, segment.ids)

@@ -4,11 +4,12 @@
     y = product(x, layer.out)               # x W' + b
     y = product(x, layer.out, residual)     # residual + x W' + b
 
-In float32 on a processor the matrices are also kept as oneDNN lays them out. Its products took 0.65
-to 0.85 of MKL's time for 2 to 32 rows, which is what decoding in batches has; reading whole prompts
-is as fast as before. One row is faster from the plain matrix, so that one stays: twice the memory,
-which `PACKED_SHARE` of the machine's bounds. Elsewhere, and above it, the plain matrix serves all
-rows. The results are equal up to rounding.
+In float32 on a processor there are three ways, by what was fastest here. Few rows go through a
+compiled loop (`kernels.product`): 0.53 of MKL's time for one row on one thread, 0.82 of oneDNN's
+for eight. More rows take the matrices as oneDNN lays them out: 0.65 to 0.85 of MKL's time up to 32
+rows, which is what decoding in batches has; reading whole prompts is as fast as with MKL. That
+layout is a copy beside the plain matrix: twice the memory, which `PACKED_SHARE` of the machine's
+bounds. Elsewhere, and above it, MKL has the plain matrix. The results are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from tilth.serving.weights import Weights
@@ -25,20 +27,31 @@ if TYPE_CHECKING:
 PACKED_SHARE = 0.125
 # How many rows the layout is chosen for; it serves others as well.
 ROWS = 16
+# Rows up to which the loop was fastest, by torch's threads; it has one itself.
+FEW = {1: 8, 2: 1}
 
 
 class Linear(NamedTuple):
-    """y = x W' + b. `weight` (out, in), `bias` (out) or None; `packed`: the weight again, in a
-    layout of oneDNN's own, or None."""
+    """y = x W' + b. `weight` (out, in), `bias` (out) or None. `arrays`: both as compiled loops take
+    them, an empty one for no bias; `packed`: the weight again, in a layout of oneDNN's own; None
+    where that is not so."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
+    arrays: tuple[np.ndarray, np.ndarray] | None = None
     packed: torch.Tensor | None = None
 
 
+def few(rows: int) -> bool:
+    """Whether so many rows go through the loop, where there is one."""
+    import torch
+
+    return rows <= FEW.get(torch.get_num_threads(), 0)
+
+
 def pack(weights: Weights) -> None:
-    """Give every matrix of the layers and of the head its packed copy, where that is possible and
-    they are small enough; else leave all as they are."""
+    """Give every matrix of the layers and of the head its arrays where that is possible, and its
+    packed copy where they are small enough as well."""
     import torch
 
     parts = ("qkv", "out", "up", "down")
@@ -50,29 +63,40 @@ def pack(weights: Weights) -> None:
     # An operator that torch keeps for its own compiler: another version may lack it.
     known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if not known or sum(linear.weight.nbytes for linear in linears) > PACKED_SHARE * memory:
-        return
+    small = sum(linear.weight.nbytes for linear in linears) <= PACKED_SHARE * memory
+    made = packed if known and small else looped
     for layer in weights.layers:
         for part in parts:
-            setattr(layer, part, packed(getattr(layer, part)))
-    weights.head = packed(weights.head)
+            setattr(layer, part, made(getattr(layer, part)))
+    weights.head = made(weights.head)
+
+
+def looped(linear: Linear) -> Linear:
+    """The same with its arrays."""
+    import numpy as np
+
+    # A matrix may lie input first in memory; the loop and packing read it output first.
+    weight = linear.weight.contiguous()
+    bias = np.empty(0, np.float32) if linear.bias is None else linear.bias.numpy()
+    return linear._replace(weight=weight, arrays=(weight.numpy(), bias))
 
 
 def packed(linear: Linear) -> Linear:
-    """The same with its packed copy."""
+    """The same with its arrays and its packed copy."""
     import torch
 
-    # A matrix may lie input first in memory; packing reads it output first.
-    made = torch.ops.mkldnn._reorder_linear_weight(linear.weight.contiguous(), ROWS)
-    return linear._replace(packed=made)
+    linear = looped(linear)
+    return linear._replace(packed=torch.ops.mkldnn._reorder_linear_weight(linear.weight, ROWS))
 
 
 def product(x: torch.Tensor, linear: Linear, residual: torch.Tensor | None = None) -> torch.Tensor:
     """x (rows, in) times the matrix, with its bias, and added to `residual` (rows, out)."""
     import torch
 
-    weight, bias, copy = linear
-    if copy is not None and len(x) > 1:
+    weight, bias, arrays, copy = linear
+    if arrays is not None and few(x.shape[0]):
+        return _loop(x.contiguous(), arrays, residual)
+    if copy is not None:
         x = x.contiguous()
         if residual is None:
             return torch.ops.mkldnn._linear_pointwise(x, copy, bias, "none", [], "")
@@ -82,3 +106,17 @@ def product(x: torch.Tensor, linear: Linear, residual: torch.Tensor | None = Non
     if bias is None:
         return torch.addmm(residual, x, weight.t())
     return residual + torch.nn.functional.linear(x, weight, bias)
+
+
+def _loop(
+    x: torch.Tensor, arrays: tuple[np.ndarray, np.ndarray], residual: torch.Tensor | None
+) -> torch.Tensor:
+    import numpy as np
+    import torch
+
+    from tilth.serving.kernels import product as loop
+
+    found = torch.empty(x.shape[0], len(arrays[0]))
+    more = np.empty((0, 0), np.float32) if residual is None else residual.contiguous().numpy()
+    loop(x.numpy(), *arrays, more, found.numpy())
+    return found
