@@ -57,19 +57,16 @@ def turn_and_keep(
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def exponentials(x: np.ndarray) -> None:
-    """exp(x - max(x)) in place, within 2e-7 of it, relatively.
+def powers(x: np.ndarray, shift: float) -> None:
+    """exp(x - shift) in place, within 2e-7 of it, relatively; for differences of at most 88.
 
     2 to the n and a polynomial (Cephes), since a call of the C library's function for each number
     keeps the loop from being done eight numbers at a time.
     """
-    highest = x[0]
-    for i in range(len(x)):
-        highest = max(highest, x[i])
     bits = x.view(np.int32)
     for i in range(len(x)):
         # Below -87 it is nothing in float32.
-        y = max(x[i] - highest, np.float32(-87))
+        y = max(x[i] - shift, np.float32(-87))
         whole = np.floor(y * np.float32(1.44269504) + np.float32(0.5))
         y -= whole * np.float32(0.693359375)
         y += whole * np.float32(2.12194440e-4)
@@ -81,6 +78,15 @@ def exponentials(x: np.ndarray) -> None:
         near = near * y + np.float32(5.0000001201e-1)
         x[i] = near * y * y + y + np.float32(1)
         bits[i] += np.int32(whole) << 23
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def exponentials(x: np.ndarray) -> None:
+    """exp(x - max(x)) in place."""
+    highest = x[0]
+    for i in range(len(x)):
+        highest = max(highest, x[i])
+    powers(x, highest)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -164,11 +170,13 @@ def gate(inner: np.ndarray, found: np.ndarray) -> None:
     """silu of the first half of each row of inner times its second half, into `found`."""
     rows, size = found.shape
     for row in range(rows):
+        made = found[row]
         for i in range(size):
-            number = inner[row, i]
-            # Above 80 it is nothing against the 1 below, and below 88 still a number.
-            power = math.exp(min(-number, np.float32(80)))
-            found[row, i] = inner[row, size + i] * number / (np.float32(1) + power)
+            # Above 80 the 1 below is nothing against it, and it is still a number.
+            made[i] = min(-inner[row, i], np.float32(80))
+        powers(made, np.float32(0))
+        for i in range(size):
+            made[i] = inner[row, size + i] * inner[row, i] / (np.float32(1) + made[i])
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
