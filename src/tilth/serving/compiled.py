@@ -5,8 +5,8 @@
 
 For decoders with norms before both blocks and a gated inner layer (Llama, Mistral, Qwen2, Qwen3) in
 float32 on a processor. A step of one sequence is then little more than reading the weights: with
-23 M parameters 0.6 of the time that the same formulas take operation by operation, with 2 M 0.2.
-The results are equal up to rounding.
+23 M parameters it took 0.54 of the time that the same formulas take operation by operation, with 2
+M a third; of 16 sequences 0.95 and two thirds. The results are equal up to rounding.
 """
 
 from __future__ import annotations

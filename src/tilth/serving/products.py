@@ -97,7 +97,7 @@ def product(x: torch.Tensor, linear: Linear, residual: torch.Tensor | None = Non
     weight, bias, arrays, copy = linear
     if arrays is not None and few(x.shape[0]):
         return _loop(x.contiguous(), arrays, residual)
-    if copy is not None:
+    if copy is not None and x.shape[0] > 1:
         x = x.contiguous()
         if residual is None:
             return torch.ops.mkldnn._linear_pointwise(x, copy, bias, "none", [], "")
