@@ -23,7 +23,7 @@ TOLERANCE = 1e-3
 
 
 def kind_of(folder: str | Path) -> str:
-    """The kind (`models.folder.KINDS`) of the head that a folder's config.json names."""
+    """The kind (`models.configuration.KINDS`) of the head that a folder's config.json names."""
     from tilth.models.checkpoint import KINDS
     from tilth.store.write import read_json
 
@@ -95,8 +95,8 @@ def merge(
 
 def _refuse_lost(folders: Sequence[str], progress: Progress) -> None:
     """Refuse models that hold a number that is none, tensor by tensor, before anything is made."""
-    from tilth.models.folder import refuse_lost
     from tilth.models.merge import TensorFiles
+    from tilth.models.weight_files import refuse_lost
 
     for number, folder in enumerate(folders):
         progress("check", number, len(folders))
@@ -116,8 +116,9 @@ def _no_effect(where: str, **given: Any) -> None:
 def into_base(adapter: str, base: str, out: str) -> dict[str, Any]:
     """A LoRA folder (tilth's or PEFT's) added to the weights of its base, and saved whole."""
     from tilth.evaluation.tasks import HEADS, TASK_FILE
-    from tilth.models.folder import TOKENIZER, load_model, refuse_lost, save_model
+    from tilth.models.folder import TOKENIZER, load_model, save_model
     from tilth.models.lora import load_lora, merge_lora
+    from tilth.models.weight_files import refuse_lost
     from tilth.store.write import read_json
 
     task = Path(adapter) / TASK_FILE

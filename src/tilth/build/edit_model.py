@@ -106,8 +106,8 @@ def _task_of(source: Path, surgery: str, given: Mapping[str, Any]) -> dict[str, 
 
 def _refuse_rotary(source: Path) -> None:
     """A way to fill a table has no effect where no weights file holds one."""
-    from tilth.models.folder import weight_files
     from tilth.models.safetensors_header import check_header
+    from tilth.models.weight_files import weight_files
 
     if not (source / "config.json").is_file():
         return  # Said by whoever loads it.

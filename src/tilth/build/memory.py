@@ -79,8 +79,8 @@ def parameters_in(folder: str | Path) -> int:
 
     Raises DataError where there are none, DamagedError where a header does not agree.
     """
-    from tilth.models.folder import weight_files
     from tilth.models.safetensors_header import check_header
+    from tilth.models.weight_files import weight_files
 
     if not (Path(folder) / "config.json").is_file():
         raise DataError("holds no model: there is no config.json", where=str(folder))

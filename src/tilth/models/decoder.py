@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilth.errors import UsageError
-from tilth.models.folder import WEIGHTS as WEIGHTS
 from tilth.models.folder import load_model, save_model
+from tilth.models.weight_files import WEIGHTS as WEIGHTS
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel

@@ -9,48 +9,35 @@ error, except the head of a task, which a base model does not have yet: it gets 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DamagedError, DataError, TilthError, UsageError, nearest
-from tilth.lookup import load
-from tilth.models import ARCHITECTURES
-from tilth.models.safetensors_header import check_header
+from tilth.models.configuration import HEADS, KINDS, read_configuration
+from tilth.models.model_card import model_card
+from tilth.models.weight_files import (
+    WEIGHTS,
+    check_shapes,
+    declared_shapes,
+    mismatch,
+    own_tensors,
+    refuse_lost,
+)
 from tilth.store.manifest import NAME, read_manifest, verify, write_manifest
-from tilth.store.write import read_json, write_bytes, write_json, write_text
+from tilth.store.write import write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import PreTrainedModel
 
-WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
 # What `transformers` may want beside it; copied where it is there.
 TOKENIZER_EXTRAS = (
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "vocab.txt", "merges.txt", "chat_template.jinja",
 )  # fmt: skip
-
-# kind -> (class of transformers, what it is called in an error, the card's tag). The kinds of
-# `HEADS` have a head that a base model lacks.
-KINDS = {
-    "causal": ("AutoModelForCausalLM", "a causal language model", "text-generation"),
-    "masked": ("AutoModelForMaskedLM", "a masked language model", "fill-mask"),
-    "classify": ("AutoModelForSequenceClassification", "a classifier", "text-classification"),
-    "tag": ("AutoModelForTokenClassification", "a tagger", "token-classification"),
-    "choose": ("AutoModelForMultipleChoice", "a chooser", "multiple-choice"),
-    "discriminate": ("AutoModelForPreTraining", "a discriminator", "feature-extraction"),
-    "encoder": ("AutoModel", "an encoder", "feature-extraction"),
-}
-HEADS = ("classify", "tag", "choose")
-# Encoders of which transformers makes a causal model too: it sees both sides, and so guesses what
-# it has seen, unless its configuration says `is_decoder`.
-BOTH_SIDES = frozenset(
-    "bert bert-generation big_bird camembert data2vec-text electra ernie megatron-bert rembert "
-    "roberta roberta-prelayernorm roc_bert roformer xlm-roberta xlm-roberta-xl xmod".split()
-)
 LONGEST_REASON = 200
 # Poolers belong to the head: no language model has one.
 POOLER = re.compile(r"(^|\.)pooler\.")
@@ -81,15 +68,13 @@ def load_model(
         raise DataError("holds no model: there is no config.json", where=str(folder))
     if read_manifest(folder) is not None:
         verify(folder)
-    declared: dict[str, tuple[int, ...]] = {}
-    for path in weight_files(folder):
-        declared |= {name: tuple(entry["shape"]) for name, entry in check_header(path).items()}
+    declared = declared_shapes(folder)
     maker, called, _ = KINDS[kind]
     auto = getattr(transformers, maker)
     with _quiet(), _one_line(folder, called), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        config = _config(folder, auto, called, options)
-        _check_shapes(folder, auto, config, declared, kind in HEADS and new_head)
+        config = read_configuration(folder, auto, called, options)
+        check_shapes(folder, auto, config, declared, kind in HEADS and new_head)
         model, found = auto.from_pretrained(
             str(folder), config=config, output_loading_info=True, local_files_only=True,
             trust_remote_code=False, use_safetensors=True, dtype=dtype or "auto",
@@ -103,90 +88,9 @@ def load_model(
         raise DamagedError(f"has no weights for {missing[0]}", where=str(folder))
     for name, theirs, ours in sorted(found.get("mismatched_keys") or []):
         if not (kind in HEADS and new_head and not name.startswith(prefix)):
-            raise _mismatch(folder, name, theirs, ours)
+            raise mismatch(folder, name, theirs, ours)
     refuse_lost(dict(model.named_parameters()), folder)
     return model.eval()
-
-
-def refuse_lost(tensors: Mapping[str, Any], where: str | Path) -> None:
-    """Raise DamagedError, by name, for a tensor that holds NaN or infinity: it gives no answer,
-    and whatever is made from it is lost too."""
-    import torch
-
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise DamagedError(f"{name} holds numbers that are none (NaN or infinite)",
-                               where=str(where))  # fmt: skip
-
-
-def _config(folder: Path, auto: Any, called: str, options: dict[str, Any]) -> Any:
-    """The configuration with `options`. Raises DamagedError for architectures unknown here."""
-    from transformers import AutoConfig
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-
-    given = read_json(folder / "config.json")
-    name = given.get("model_type") if isinstance(given, dict) else None
-    if isinstance(name, str) and name in ARCHITECTURES:
-        load("architecture", ARCHITECTURES, name)()
-    if not isinstance(name, str) or name not in CONFIG_MAPPING:
-        raise DamagedError(
-            f"cannot be loaded as {called}: no architecture {name!r} is known"
-            if name
-            else f"cannot be loaded as {called}: config.json states no model_type",
-            where=str(folder),
-            hint="code in a folder is never run" if "auto_map" in (given or {}) else "",
-        )
-    config = AutoConfig.from_pretrained(
-        str(folder), local_files_only=True, trust_remote_code=False, **options
-    )
-    for option in options:
-        if not hasattr(config, option):
-            raise UsageError(
-                f"a model of type {name} has no setting {option!r}",
-                hint=nearest(option, config.to_dict()),
-            )
-    if type(config) not in auto._model_mapping:
-        raise DataError(
-            f"is a model of type {name}, and transformers makes no such model {called}",
-            where=str(folder),
-        )
-    if config.is_encoder_decoder:
-        raise DataError(f"is an encoder-decoder ({name}), which is not covered", where=str(folder))
-    if called == KINDS["causal"][1] and name in BOTH_SIDES and not config.is_decoder:
-        raise DataError(
-            f"is a {name}, whose attention sees both sides (no is_decoder in its config.json), "
-            f"and not {called}",
-            where=str(folder), hint="train it with --objective masked, or tune it for a task",
-        )  # fmt: skip
-    return config
-
-
-def _check_shapes(
-    folder: Path, auto: Any, config: Any, declared: dict[str, tuple[int, ...]], new_head: bool
-) -> None:
-    """Compare what the files declare with what the configuration asks for; nothing is allocated."""
-    import torch
-
-    with torch.device("meta"):
-        empty = auto.from_config(config)
-    prefix = empty.base_model_prefix + "."
-    for name, tensor in empty.state_dict().items():
-        theirs = declared.get(name, declared.get(name.removeprefix(prefix)))
-        if theirs is None or theirs == tuple(tensor.shape):
-            continue
-        if not (new_head and not name.startswith(prefix)):
-            raise _mismatch(folder, name, theirs, tuple(tensor.shape))
-
-
-def _mismatch(folder: Path, name: str, theirs: Any, ours: Any) -> DamagedError:
-    return DamagedError(
-        f"{name} is {_shape(theirs)} in the file, and {_shape(ours)} by config.json",
-        where=str(folder),
-    )
-
-
-def _shape(sizes: Any) -> str:
-    return " x ".join(f"{size:,}" for size in sizes) or "one number"
 
 
 @contextmanager
@@ -217,24 +121,6 @@ def _one_line(folder: Path, called: str) -> Iterator[None]:
         raise DamagedError(f"cannot be loaded as {called}: {reason}", where=str(folder)) from None
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model folder, those that an index names among them."""
-    names = {path.name for path in folder.glob("*.safetensors")}
-    index = folder / f"{WEIGHTS}.index.json"
-    if index.is_file():
-        names |= set(read_json(index).get("weight_map", {}).values())
-    if not names:
-        raise DataError(
-            "holds no safetensors file; pickled weights are never read", where=str(folder)
-        )
-    for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise DamagedError(f"names {name!r} as weights", where=str(index))
-        if not (folder / name).is_file():
-            raise DamagedError("is missing", where=str(folder / name))
-    return [folder / name for name in sorted(names)]
-
-
 def save_model(
     model: PreTrainedModel, folder: str | Path, tokenizer_folder: str | Path | None = None
 ) -> None:
@@ -262,7 +148,7 @@ def save_model(
         if stale.name != WEIGHTS:
             stale.unlink(missing_ok=True)
     write_bytes(folder / WEIGHTS, to_bytes(own_tensors(model), metadata={"format": "pt"}))
-    write_text(folder / "README.md", _card(model))
+    write_text(folder / "README.md", model_card(model))
     if tokenizer_folder is not None:
         files += copy_tokenizer(tokenizer_folder, folder)
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -278,59 +164,6 @@ def copy_tokenizer(source: str | Path, folder: str | Path) -> list[str]:
     contents = [(source / name).read_bytes() for name in names]
     for name, content in zip(names, contents):
         write_bytes(folder / name, content)
-    return names
-
-
-def own_tensors(model: PreTrainedModel) -> dict[str, Any]:
-    """The state as files hold it: each tied tensor once, under the first of its names."""
-    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
-    from transformers.core_model_loading import revert_weight_conversion
-
-    tensors: dict[str, Any] = {}
-    seen = set()
-    for name, tensor in model.state_dict().items():
-        place = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        if tensor.numel() and place in seen:
-            continue
-        seen.add(place)
-        tensors[name] = tensor.detach().cpu().contiguous()
-    if get_checkpoint_conversion_mapping(model.config.model_type):
-        # Architectures whose files have other names or shapes than their modules.
-        tensors = {
-            name: t.contiguous() for name, t in revert_weight_conversion(model, tensors).items()
-        }
-    return tensors
-
-
-def _card(model: PreTrainedModel) -> str:
-    config = model.config
-    name = type(model).__name__
-    tag = next((KINDS[kind][2] for kind in KINDS if name in _class_names(kind)), "")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    lines = [
-        "---", "library_name: transformers", *([f"pipeline_tag: {tag}"] if tag else []), "---",
-        f"# A {config.model_type} model trained with tilth", "",
-        f"- parameters: {parameters:,}",
-    ]  # fmt: skip
-    layers, width = getattr(config, "num_hidden_layers", 0), getattr(config, "hidden_size", 0)
-    if layers and width:
-        lines.append(f"- layers: {layers}, width: {width}")
-    if context := getattr(config, "max_position_embeddings", None):
-        lines.append(f"- context: {context:,} tokens")
-    lines += [
-        f"- vocabulary: {config.vocab_size:,}", "",
-        "Data, licences, evaluation and limits: not stated yet. Do not publish before they are.",
-        "",
-    ]  # fmt: skip
-    return "\n".join(lines)
-
-
-def _class_names(kind: str) -> set[str]:
-    import transformers
-
-    names: set[str] = set()
-    for value in getattr(transformers, KINDS[kind][0])._model_mapping._model_mapping.values():
-        names |= {value} if isinstance(value, str) else set(value)
     return names
 
 

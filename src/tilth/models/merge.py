@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DataError, UsageError
-from tilth.models.folder import TOKENIZER, WEIGHTS, copy_tokenizer, weight_files
+from tilth.models.folder import TOKENIZER, copy_tokenizer
 from tilth.models.safetensors_header import BITS, check_header
 from tilth.models.surgery.arithmetic import cosine
 from tilth.models.surgery.combine import merge_tensor, merger, same_tensors
+from tilth.models.weight_files import WEIGHTS, weight_files
 from tilth.store.digest import digest, sha256_file
 from tilth.store.manifest import NAME, read_manifest, verify, write_manifest
 from tilth.store.write import atomic_write, read_json, write_json

@@ -71,7 +71,8 @@ class Transformer(TextEncoder):
 
     def save(self, folder: str | Path) -> list[str]:
         """Write the folder; the names of its files, the manifest last."""
-        from tilth.models.folder import WEIGHTS, save_model
+        from tilth.models.folder import save_model
+        from tilth.models.weight_files import WEIGHTS
 
         folder = Path(folder)
         save_model(self.model, folder)
