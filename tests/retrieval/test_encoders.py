@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from tilth.errors import DamagedError, DataError, TilthError, UsageError
 from tilth.models.encoders import build_shape
@@ -157,6 +158,24 @@ def test_what_is_not_covered_is_refused_by_name(folder, kinds, more, says):
     with pytest.raises(TilthError, match=says):
         load_encoder(folder)
     lay_out(folder, ["Transformer", "Pooling", "Normalize"])
+
+
+@pytest.mark.parametrize("stated", [True, False])
+@pytest.mark.parametrize("kinds", [[], ["Transformer", "Pooling"]])
+def test_an_encoder_decoder_is_refused_by_name(folder, tmp_path, kinds, stated):
+    """Whatever its config.json states, as one folder or as a module of one."""
+    config = transformers.T5Config(vocab_size=300, d_model=32, d_kv=16, d_ff=32, num_layers=1,
+                                   num_heads=2)  # fmt: skip
+    transformers.T5EncoderModel(config).save_pretrained(tmp_path)
+    (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text())
+    if kinds:
+        lay_out(tmp_path, kinds)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"is_encoder_decoder": stated}))
+    says = r"is an encoder-decoder \(t5\)" if stated else "has no weights for decoder"
+    with pytest.raises(TilthError, match=says) as refused:
+        load_encoder(tmp_path)
+    assert refused.value.where == str(tmp_path)
 
 
 def test_folders_without_an_encoder_and_wrong_options(folder, tmp_path):

@@ -132,11 +132,6 @@ def _transformer(
     from tilth.retrieval.encoders.transformer import Transformer
 
     model = load_model(inner, "encoder", dtype="float32")
-    if model.config.is_encoder_decoder:
-        raise DataError(
-            f"is an encoder-decoder ({model.config.model_type}), which is not covered",
-            where=str(folder),
-        )
     tokenizer, files = _tokenizer(inner)
     longest = lengths.get("max_seq_length")
     longest = longest or min(lengths.get(STATED) or LONGEST, _context(model))
