@@ -183,6 +183,42 @@ def test_what_the_sampler_has_beyond_openai(server, folder):
         assert status == 400 and found["error"]["param"] == next(iter(body))
 
 
+def test_tokens_that_end_an_answer(server, folder):
+    body = {"prompt": "one two", "max_tokens": 9, "temperature": 0, "ignore_eos": True}
+    (whole,) = Engine(folder).complete(
+        ["one two"], 9, Sampling(temperature=0, ignore_end=True, logprobs=0)
+    )
+    end = whole.ids[4]
+    _, found, _ = ask(server, "/v1/completions", {**body, "stop_token_ids": [end], "logprobs": 0})
+    count = whole.ids.index(end)
+    (choice,) = found["choices"]
+    assert choice["finish_reason"] == "stop" and found["usage"]["completion_tokens"] == count
+    assert choice["logprobs"]["token_logprobs"] == pytest.approx(
+        [token.logprob for token in whole.tokens[:count]], abs=1e-4
+    )
+    for strange in (-1, 280):
+        status, found, _ = ask(server, "/v1/completions", {**body, "stop_token_ids": [strange]})
+        assert status == 400 and found["error"]["param"] == "stop_token_ids"
+
+
+def test_a_text_may_begin_without_the_token_of_documents(server, folder):
+    engine = Engine(folder)
+    ids = engine.encode("one two")
+    bare = {"prompt": "one two", "add_special_tokens": False}
+    for body, tokens in (({"prompt": "one two"}, ids), (bare, ids[1:])):
+        assert ask(server, "/tokenize", body)[1]["tokens"] == tokens
+    asked = {"max_tokens": 4, "temperature": 0, "echo": True, "logprobs": 0}
+    _, text, _ = ask(server, "/v1/completions", {**asked, **bare})
+    _, same, _ = ask(server, "/v1/completions", {**asked, "prompt": ids[1:]})
+    assert text["choices"] == same["choices"] and text["usage"] == same["usage"]
+    # The first token has nothing before it, and is there.
+    assert text["choices"][0]["logprobs"]["token_logprobs"][0] is None
+    assert text["choices"][0]["text"].startswith("one two")
+    nothing = {"prompt": "", "add_special_tokens": False}
+    status, found, _ = ask(server, "/v1/completions", nothing)
+    assert status == 400 and "at least one token" in found["error"]["message"]
+
+
 def test_a_stream_begins_with_its_echo(server):
     body = {**PLAIN, "prompt": ["one two", "three"], "n": 2, "echo": True}
     _, whole, _ = ask(server, "/v1/completions", body)

@@ -91,6 +91,22 @@ def test_numbers_out_of_range_name_their_field():
         assert refused(forms.completion, prompt="one", **{name: value}).param == name
 
 
+def test_ids_that_end_an_answer_are_a_list_of_them():
+    assert read(forms.completion, prompt="one", stop_token_ids=[3]).sampling.stop_tokens == (3,)
+    assert read(forms.completion, prompt="one", stop_token_ids=[]).sampling.stop_tokens == ()
+    for given in (3, "3", {"3": 1}, [3.0], [True], ["3"], list(range(17))):
+        error = refused(forms.completion, prompt="one", stop_token_ids=given)
+        assert error.param == "stop_token_ids"
+
+
+def test_one_thing_is_cut_into_tokens():
+    talk = [{"role": "user", "content": "x"}]
+    assert read(forms.tokenize, messages=talk).messages
+    assert not read(forms.tokenize, prompt="x", add_special_tokens=False).begun
+    assert "not both" in refused(forms.tokenize, prompt="x", messages=talk).message
+    assert refused(forms.tokenize).param == "messages"
+
+
 def test_texts_to_embed():
     assert list(read(forms.embeddings, input=["a", " "]).texts) == ["a", " "]
     for given in ("", ["a", ""], [], [1, 2], [[1, 2]], None):

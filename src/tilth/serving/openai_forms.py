@@ -82,7 +82,8 @@ def refusal(error: TilthError, param: str | None = None) -> Refused:
 @dataclass(frozen=True)
 class Asked:
     """What a completion is asked for. `prompts`: texts or token ids; or `messages`, for a chat.
-    `tokens`: None where it is not said. `usage`: a stream ends with the counts."""
+    `tokens`: None where it is not said. `usage`: a stream ends with the counts. `begun`: texts
+    follow the token that begins a document."""
 
     model: str
     prompts: list[str | list[int]] = field(default_factory=list)
@@ -94,6 +95,7 @@ class Asked:
     stream: bool = False
     usage: bool = False
     echo: bool = False
+    begun: bool = True
 
     @property
     def source(self) -> str:
@@ -138,8 +140,8 @@ class Fields:
             raise wrong(name, f"from {low:,} to {high:,}", found)
         return found
 
-    def flag(self, name: str) -> bool:
-        found = self.take(name, False)
+    def flag(self, name: str, default: bool = False) -> bool:
+        found = self.take(name, default)
         if not isinstance(found, bool):
             raise wrong(name, "true or false", found)
         return found
@@ -199,7 +201,7 @@ def completion(body: bytes, limits: Limits) -> Asked:
     # Without an answer there is something to say only about the prompt.
     tokens = fields.whole("max_tokens", 16, 0 if echo else 1, WORD)
     asked = _common(fields, limits, len(prompts), logprobs, prompts=prompts, tokens=tokens,
-                    echo=echo)  # fmt: skip
+                    echo=echo, begun=fields.flag("add_special_tokens", True))  # fmt: skip
     if asked.stream and echo and logprobs is not None:
         raise Refused(400, "a stream does not give the log-probabilities of an echo", param="echo")
     fields.end()
@@ -209,7 +211,7 @@ def completion(body: bytes, limits: Limits) -> Asked:
 def chat(body: bytes, limits: Limits) -> Asked:
     """The body of `/v1/chat/completions`."""
     fields = Fields(body)
-    talk = messages(fields, limits)
+    talk = messages(fields.take("messages"), limits)
     wanted = fields.flag("logprobs")
     top = fields.whole("top_logprobs", None, 0, limits.logprobs)
     if top is not None and not wanted:
@@ -225,18 +227,20 @@ def chat(body: bytes, limits: Limits) -> Asked:
 def tokenize(body: bytes, limits: Limits) -> Asked:
     """The body of `/tokenize`: a `prompt`, or `messages`."""
     fields = Fields(body)
-    model, prompt = fields.text("model"), fields.take("prompt")
+    model, prompt, talk = fields.text("model"), fields.take("prompt"), fields.take("messages")
     if prompt is None:
-        asked = Asked(model, messages=messages(fields, limits))
+        asked = Asked(model, messages=messages(talk, limits))
+    elif talk is None:
+        begun = fields.flag("add_special_tokens", True)
+        asked = Asked(model, [valid_text(prompt, "prompt")], begun=begun)
     else:
-        asked = Asked(model, [valid_text(prompt, "prompt")])
+        raise Refused(400, "a prompt or messages are cut into tokens, not both", param="messages")
     fields.end()
     return asked
 
 
-def messages(fields: Fields, limits: Limits) -> list[dict[str, str]]:
+def messages(given: Any, limits: Limits) -> list[dict[str, str]]:
     """The messages of a chat; parts of a content are joined, and must be texts."""
-    given = fields.take("messages")
     if not isinstance(given, list) or not given:
         raise Refused(400, "messages is a list of at least one message", param="messages")
     if len(given) > limits.messages:
@@ -314,9 +318,16 @@ def _common(fields: Fields, limits: Limits, given: int, logprobs: int | None, **
         bias=_bias(fields.take("logit_bias", {}), limits),
         ignore_end=fields.flag("ignore_eos"),
         seed=seed or 0, stop=tuple(stops), logprobs=logprobs,
+        stop_tokens=_ends(fields.take("stop_token_ids", []), limits),
     )  # fmt: skip
     return Asked(fields.text("model"), count=count, sampling=sampling, seeded=seed is not None,
                  stream=stream, usage=options.get("include_usage", False), **more)  # fmt: skip
+
+
+def _ends(given: Any, limits: Limits) -> tuple[int, ...]:
+    if given != [] and not (_ids(given) and len(given) <= limits.stops):
+        raise wrong("stop_token_ids", f"at most {limits.stops} token ids", given)
+    return tuple(given)
 
 
 def _bias(given: Any, limits: Limits) -> dict[int, float]:

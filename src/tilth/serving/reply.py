@@ -83,10 +83,11 @@ class Reply:
 
     def _scored(self, number: int, answer: Completion) -> list[Drawn]:
         """The prompt's tokens. The first of token ids has nothing before it; a text follows the
-        token that begins a document, which is not shown."""
+        token that begins a document, which is not shown, unless it was asked for without."""
         place = number // self._asked.count
         first = self._prompts[place][0]
-        shown = [] if isinstance(self._asked.prompts[place], str) else [Drawn(first)]
+        hidden = self._asked.begun and isinstance(self._asked.prompts[place], str)
+        shown = [] if hidden else [Drawn(first)]
         return [*shown, *answer.prompt]
 
     # One by one ----------------------------------------------------------------------------------

@@ -82,8 +82,9 @@ class TextModel:
 
     def _tokenized(self, asked: Asked) -> list[list[int]]:
         if not asked.messages:
+            first = 0 if asked.begun else 1
             return [
-                self._engine.encode(one) if isinstance(one, str) else self._known(one)
+                self._engine.encode(one)[first:] if isinstance(one, str) else self._known(one)
                 for one in asked.prompts
             ]
         # Before it is rendered, which takes a template longer the more messages there are.
@@ -133,9 +134,11 @@ class TextModel:
         """One ask for each answer. Equal prompts give different samples of one seed."""
         seed = asked.sampling.seed if asked.seeded else random.SystemRandom().randrange(WORD)
         size = self._engine.runner.shape.vocabulary
-        if strange := next((one for one in asked.sampling.bias if one >= size), None):
-            raise Refused(400, f"logit_bias has a token {strange:,}: the vocabulary has {size:,}",
-                          param="logit_bias")  # fmt: skip
+        for name, ids in (("logit_bias", asked.sampling.bias),
+                          ("stop_token_ids", asked.sampling.stop_tokens)):  # fmt: skip
+            if (strange := next((one for one in ids if not 0 <= one < size), None)) is not None:
+                raise Refused(400, f"{name} has a token {strange:,}: the vocabulary has {size:,}",
+                              param=name)  # fmt: skip
         scores = asked.echo and asked.sampling.logprobs is not None
         seen: Counter[tuple[int, ...]] = Counter()
         asks: list[Ask] = []
