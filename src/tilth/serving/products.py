@@ -29,7 +29,7 @@ PACKED_SHARE = 0.125
 # How many rows the layout is chosen for; it serves others as well.
 ROWS = 16
 # Rows up to which the loop was fastest, by torch's threads; it has one itself.
-FEW = {1: 16, 2: 1}
+FEW = {1: 16, 2: 8}
 
 
 class Linear(NamedTuple):
