@@ -26,14 +26,7 @@ from typing import Any
 from tilth.errors import UsageError
 from tilth.serving.answering import Answering, Request
 from tilth.serving.attempts import Spoilt, attempt, retry_after
-from tilth.serving.endpoint_answers import (
-    Streamed,
-    answer_of,
-    chunks,
-    read_chat,
-    read_echo,
-    scores_of,
-)
+from tilth.serving.endpoint_answers import Streamed, chunks, read_chat, read_echo, scores_of
 from tilth.types import Answer
 
 MAXIMUM_WAIT_SECONDS = 60.0
@@ -116,7 +109,7 @@ class Endpoint(Answering):
                     if letters := reply.take(chunk):
                         arrived.put((place, letters))
                 if reply.finish:
-                    return answer_of(reply.text, reply.refusal, reply.finish)
+                    return reply.answer()
                 if reply.chunks:
                     raise Spoilt("failed", "the stream ended before the answer did")
                 answer = read_chat(await client.chat.completions.create(**asked))

@@ -22,7 +22,7 @@ def read_chat(found: Any) -> Answer:
         choice = found.choices[0]
         message = choice.message
         refusal = getattr(message, "refusal", None)
-        return answer_of(message.content, refusal, choice.finish_reason)
+        return _answer(message.content, refusal, choice.finish_reason)
     except (AttributeError, IndexError, TypeError):
         return Answer("malformed", reason="not an answer of the chat API")
 
@@ -68,9 +68,12 @@ class Streamed:
         self.finish = getattr(choice, "finish_reason", None) or self.finish
         return letters
 
+    def answer(self) -> Answer:
+        """What has arrived, as an answer: once there is a `finish`."""
+        return _answer(self.text, self.refusal, self.finish)
 
-def answer_of(text: Any, refusal: str | None, finish: str | None) -> Answer:
-    """An answer by its text, why it was refused, and why it ended."""
+
+def _answer(text: Any, refusal: str | None, finish: str | None) -> Answer:
     if refusal or finish == "content_filter":
         return Answer("refused", text or "", refusal or "content filter")
     answer = checked(text)
