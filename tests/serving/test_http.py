@@ -25,7 +25,7 @@ from tilth.serving import http
 from tilth.serving.embedder import Embedder
 from tilth.serving.engine import Engine
 from tilth.serving.guard import OPEN
-from tilth.serving.openai_forms import Limits
+from tilth.serving.limits import Limits
 from tilth.serving.sampler import Sampling
 from tilth.serving.streaming import encoded, parts
 from tilth.serving.text_model import TextModel

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tilth.serving import openai_forms as forms
-from tilth.serving.openai_forms import Limits, Refused
+from tilth.serving.limits import Limits
+from tilth.serving.refusal import Refused
 
 LIMITS = Limits()
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.web import limiter
 from tilth.web.limiter import Limiter, visitor_of
 

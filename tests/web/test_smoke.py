@@ -10,7 +10,7 @@ import threading
 import pytest
 from web_site import ask, let_in, serving
 
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.web.smoke import LETTERS, LINES, Smokes
 
 # Says what it was called with, then does what the slug says.

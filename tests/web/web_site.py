@@ -21,7 +21,7 @@ from tilth.papers.paper import made_paper
 from tilth.report.papers import Unloaded, read_cards
 from tilth.serving import http as api
 from tilth.serving.guard import Guard
-from tilth.serving.openai_forms import Limits
+from tilth.serving.limits import Limits
 from tilth.store.write import write_json
 from tilth.systems import SYSTEMS
 from tilth.web import page

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import socket
 
     from tilth.serving.http import Service
-    from tilth.serving.openai_forms import Limits
+    from tilth.serving.limits import Limits
     from tilth.web.site import Site
 
 KEY = "TILTH_SERVE_KEY"
@@ -115,7 +115,7 @@ def serve(
         raise MissingExtra(f"the server needs {error.name}", extra="web") from None
     from tilth.cli.serve_pages import open_site, page_routes
     from tilth.serving.guard import Guard
-    from tilth.serving.openai_forms import Limits
+    from tilth.serving.limits import Limits
     from tilth.web.page import refused_page
 
     limits = Limits(queue=queue or Limits.queue, deadline=deadline)

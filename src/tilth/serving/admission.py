@@ -15,7 +15,7 @@ from collections.abc import MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 
 
 class Admission:

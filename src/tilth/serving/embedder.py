@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tilth.errors import LimitError
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 
 # Texts that are encoded between two looks at whether somebody still waits.
 TOGETHER = 32

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tilth.errors import TilthError
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.serving.sampler import Sampling
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tilth.serving.admission import Admission
-from tilth.serving.openai_forms import Limits, Refused
+from tilth.serving.limits import Limits
+from tilth.serving.refusal import Refused
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]

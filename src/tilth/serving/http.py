@@ -23,7 +23,8 @@ from tilth.errors import TilthError
 from tilth.serving import openai_forms as forms
 from tilth.serving.embedder import Embedder
 from tilth.serving.guard import App, Receive, Send
-from tilth.serving.openai_forms import Limits, Refused, refusal
+from tilth.serving.limits import Limits
+from tilth.serving.refusal import Refused, refusal
 from tilth.serving.streaming import Endpoint, Sender
 from tilth.serving.text_model import LARGE, TextModel
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tilth.errors import TilthError
 from tilth.serving.guard import Message, Receive, Send, send_json
-from tilth.serving.openai_forms import Refused, refusal
+from tilth.serving.refusal import Refused, refusal
 
 # Seconds in which a reader takes the last word of an answer that is broken off.
 LAST = 2.0

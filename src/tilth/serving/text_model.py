@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from tilth.errors import LimitError, TilthError, UsageError
 from tilth.serving.engine_thread import Answers, Ask, EngineThread
-from tilth.serving.openai_forms import WORD, Asked, Limits, Refused, refusal
+from tilth.serving.limits import Limits
+from tilth.serving.openai_fields import WORD
+from tilth.serving.openai_forms import Asked
+from tilth.serving.refusal import Refused, refusal
 from tilth.serving.reply import Reply
 from tilth.serving.spelling import Spelling
 from tilth.serving.streaming import Sender

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 
 # Visitors who are remembered; beyond these, whoever came first is forgotten.
 VISITORS = 4096

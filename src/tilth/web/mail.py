@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from tilth.errors import LimitError
 from tilth.papers.digest import Digest
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.web import page
 from tilth.web.limiter import visitor_of
 from tilth.web.site import Site

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from tilth.errors import UsageError
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.web import static
 
 if TYPE_CHECKING:

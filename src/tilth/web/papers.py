@@ -22,7 +22,7 @@ from tilth.papers.digest.subscriptions import wanted
 from tilth.papers.feed import day_page, verdicts
 from tilth.papers.measured import NOT_BUILT, VERDICTS, verdict_of
 from tilth.papers.paper import Paper
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.web import page, plot
 from tilth.web.known import Facts
 from tilth.web.site import BEST, Site

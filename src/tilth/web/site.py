@@ -28,7 +28,7 @@ from tilth.papers.measured import Measured
 from tilth.papers.paper import Paper
 from tilth.papers.search import Search
 from tilth.serving.guard import Receive, Send, is_open
-from tilth.serving.openai_forms import Refused, refusal
+from tilth.serving.refusal import Refused, refusal
 from tilth.web.known import Facts, Known
 from tilth.web.smoke import Smokes
 from tilth.web.visitors import Visitors

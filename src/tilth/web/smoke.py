@@ -24,7 +24,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Sequence
 
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 
 # Seconds by the clock and of CPU, bytes of address space; lines, and letters of a line, kept.
 SECONDS, CPU, MEMORY = 300.0, 900, 8 << 30

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.serving.streaming import EVENTS
 from tilth.web import page
 from tilth.web.site import Site

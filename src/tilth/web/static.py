@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 
 if TYPE_CHECKING:
     from tilth.web.site import Site

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from tilth.apps.answers import Answer, Citation, Passage
 from tilth.apps.ask import LONGEST_QUESTION, checked_question
 from tilth.errors import TilthError
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.web.limiter import visitor_of
 from tilth.web.page import form
 from tilth.web.run.asked import own_page, words

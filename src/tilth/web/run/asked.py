@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from starlette.requests import Request
 
 from tilth.errors import UsageError, nearest
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 
 # Letters of a question or a query, and of any other field.
 QUESTION, FIELD = 2000, 500

@@ -15,7 +15,8 @@ from starlette.responses import Response
 
 from tilth.errors import UsageError
 from tilth.report.wording import count, figure, short
-from tilth.serving.openai_forms import Asked, Refused
+from tilth.serving.openai_forms import Asked
+from tilth.serving.refusal import Refused
 from tilth.store.write import read_json
 from tilth.web.limiter import visitor_of
 from tilth.web.page import form

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tilth.errors import DataError, UsageError
-from tilth.serving.openai_forms import Refused
+from tilth.serving.refusal import Refused
 from tilth.store.write import read_json
 from tilth.web.limiter import Limiter
 from tilth.web.page import render
