@@ -11,6 +11,7 @@ from tilth.models.folder import load_model, load_tokenizer
 from tilth.serving.fallback import FallbackRunner
 from tilth.serving.model_runner import ModelRunner
 from tilth.serving.weights import refusal
+from tilth.store.write import read_json
 from tilth.tokens.special import special_ids
 
 if TYPE_CHECKING:
@@ -83,11 +84,41 @@ def open_model(
         runner = FallbackRunner(loaded.to(device))  # type: ignore[arg-type]
     else:
         runner = ModelRunner(loaded, getattr(torch, dtype), device)
+    stated = _stated(folder)
     ends = {special.end}
+    # The end of a turn, which the configuration of a tuned model may still lack.
+    turn = tokenizer.token_to_id(_content(stated.get("eos_token")))
+    ends |= set() if turn is None else {turn}
     for config in (loaded.config, getattr(loaded, "generation_config", None)):
-        stated = getattr(config, "eos_token_id", None)
-        ends |= {stated} if isinstance(stated, int) else set(stated or ())
-    return Opened(runner, tokenizer, special.begin, frozenset(ends), runner.shape.context, note)
+        named = getattr(config, "eos_token_id", None)
+        ends |= {named} if isinstance(named, int) else set(named or ())
+    begin = _first(tokenizer, stated)
+    begin = special.begin if begin is None else begin
+    return Opened(runner, tokenizer, begin, frozenset(ends), runner.shape.context, note)
+
+
+def _first(tokenizer: Tokenizer, stated: dict[str, Any]) -> int | None:
+    """The token that the tokenizer itself puts before a text; None where it puts none."""
+    whole = tokenizer.encode("a", add_special_tokens=True)
+    bare = tokenizer.encode("a", add_special_tokens=False).ids
+    if whole.ids and whole.special_tokens_mask[0] and whole.ids[1 : 1 + len(bare)] == bare:
+        return whole.ids[0]
+    # Some classes of `transformers` add it by this setting, whatever `tokenizer.json` says.
+    named = _content(stated.get("bos_token")) if stated.get("add_bos_token") is True else ""
+    return tokenizer.token_to_id(named)
+
+
+def _stated(folder: Path | None) -> dict[str, Any]:
+    """What a folder says of its tokenizer; nothing where there is none."""
+    path = folder / "tokenizer_config.json" if folder is not None else None
+    found = read_json(path) if path is not None and path.is_file() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _content(token: Any) -> str:
+    """The letters of a token, which stand alone or in an object."""
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else ""
 
 
 def _undisturbed(model: PreTrainedModel, dtype: str, device: str) -> PreTrainedModel:
