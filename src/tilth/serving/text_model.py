@@ -137,9 +137,9 @@ class TextModel:
         """One ask for each answer. Equal prompts give different samples of one seed."""
         seed = asked.sampling.seed if asked.seeded else random.SystemRandom().randrange(WORD)
         size = self._engine.runner.shape.vocabulary
-        for name, ids in (("logit_bias", asked.sampling.bias),
-                          ("stop_token_ids", asked.sampling.stop_tokens)):  # fmt: skip
-            if (strange := next((one for one in ids if not 0 <= one < size), None)) is not None:
+        for name, given in (("logit_bias", asked.sampling.bias),
+                            ("stop_token_ids", asked.sampling.stop_tokens)):  # fmt: skip
+            if (strange := next((one for one in given if not 0 <= one < size), None)) is not None:
                 raise Refused(400, f"{name} has a token {strange:,}: the vocabulary has {size:,}",
                               param=name)  # fmt: skip
         scores = asked.echo and asked.sampling.logprobs is not None
