@@ -737,6 +737,44 @@ def test_the_command_finishes_what_is_under_way(folder):
         process.stdout.close()
 
 
+SLOW = """
+import time
+from tilth.serving.engine import Engine
+step = Engine.step
+Engine.step = lambda self: time.sleep(0.1) or step(self)
+from tilth.cli import main
+main()
+"""
+
+
+def test_a_second_interrupt_breaks_off_what_is_under_way(folder):
+    """Both kinds of answers say so, and nobody reads of Python."""
+    words = ["serve", str(folder), "--port", "0"]
+    process, address = started(words, SLOW, stderr=subprocess.PIPE)
+    try:
+        body = {"prompt": "one", "max_tokens": 120, "ignore_eos": True}
+        whole = post(address, "/v1/completions", body)
+        talk = {"messages": TALK, "max_tokens": 80, "ignore_eos": True, "stream": True}
+        stream = post(address, "/v1/chat/completions", talk)
+        text = until(stream, b"\n\n")
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.readline()
+        assert said.startswith("stopping: ") and "(2)" in said
+        process.send_signal(signal.SIGINT)
+        for plug, found in ((stream, text), (whole, b"")):
+            while part := plug.recv(4096):
+                found += part
+            plug.close()
+            assert b'"message": "the server was stopped", "type": "server_error"' in found
+        assert found.startswith(b"HTTP/1.1 503")
+        assert process.wait(60) == 0 and not process.stderr.read()
+    finally:
+        process.kill()
+        process.wait(60)
+        process.stdout.close()
+        process.stderr.close()
+
+
 def test_an_interrupt_from_the_keyboard_reaches_no_draft(folder):
     """It goes to all processes of a terminal's group: the server's child has one of its own."""
     words = ["serve", str(folder), "--port", "0"]

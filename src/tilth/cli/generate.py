@@ -7,15 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
+TEMPERATURE = 0.8
+
 
 def generate(
     run: Annotated[str, typer.Argument(help="A run folder, or the folder of a model.")],
     prompt: Annotated[str, typer.Argument(help="The text to continue.")],
     tokens: Annotated[int, typer.Option(min=1, help="How many tokens to add.")] = 64,
     temperature: Annotated[
-        float, typer.Option(min=0.0, help="0 takes the most likely token; 1 samples as trained.")
-    ] = 0.8,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same text.")] = 0,
+        float | None,
+        typer.Option(
+            min=0.0,
+            help="0 takes the most likely token, more one of the 50 likeliest; 0.8 where not said.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="The same seed gives the same text; 0 where not said.")
+    ] = None,
     chat: Annotated[
         bool, typer.Option("--chat", help="The prompt is a question, asked as it was tuned.")
     ] = False,
@@ -48,14 +56,20 @@ def generate(
 
     from tilth.build.run import TOP_K, Run
     from tilth.cli.output import emit, info
-    from tilth.errors import UsageError
+    from tilth.errors import DataError, UsageError
     from tilth.serving.engine import Engine
 
     if (Path(run) / "adapter_config.json").is_file():
         raise _adapter(run)
-    settings = {"temperature": temperature, "seed": seed, "top_k": TOP_K}
     if drafts > 1 and draft:
         raise UsageError("--drafts has no draft model")
+    for option, given in (("--temperature", temperature), ("--seed", seed)):
+        if drafts > 1 and given is not None:
+            raise UsageError(f"{option} has no effect with --drafts: its guesses are not drawn")
+    settings = {
+        "temperature": TEMPERATURE if temperature is None else temperature, "seed": seed or 0,
+        "top_k": TOP_K,
+    }  # fmt: skip
     if strategy and not draft:
         raise UsageError("--strategy needs --draft")
     if draft:
@@ -64,6 +78,9 @@ def generate(
         engine = open_engine(run, draft=draft, strategy=strategy or "", sequences=1)
     elif (Path(run) / "config.json").is_file():
         engine = Engine(run, sequences=1)
+    elif not (Path(run) / "plan.resolved.toml").is_file():
+        raise DataError("is neither a run nor a model", where=run,
+                        hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
     elif chat:
         raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
     else:
@@ -102,7 +119,7 @@ def _adapter(folder: str) -> Exception:
 
 
 def _superposed(engine: Any, asked: str | list[int], tokens: int, drafts: int) -> list[str]:
-    """The drafts' texts, the best first. They are guesses: temperature and seed do not count."""
+    """The drafts' texts, the best first. They are guesses, and nothing of them is drawn."""
     from tilth.serving.strategies.superposed import superpose
 
     ids = engine.encode(asked) if isinstance(asked, str) else asked

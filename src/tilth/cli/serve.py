@@ -88,6 +88,7 @@ def serve(
     """
     import asyncio
     import secrets
+    import sys
 
     from tilth.cli.output import emit, info
     from tilth.errors import MissingExtra, UsageError
@@ -150,6 +151,10 @@ def serve(
             _flush()
 
         async def shutdown(self, *given: Any, **named: Any) -> None:
+            if count := len(self.server_state.tasks):
+                sys.stderr.write(f"stopping: requests under way are finished first ({count:,}); "
+                                 "Ctrl-C breaks them off\n")  # fmt: skip
+                sys.stderr.flush()
             # What runs for a page ends first: a page that watches it would be waited for.
             await asyncio.to_thread(site.stop)
             await super().shutdown(*given, **named)

@@ -133,6 +133,9 @@ class Endpoint:
             await _broken(sender, refused)
         except TilthError as error:
             await _broken(sender, refusal(error))
+        except asyncio.CancelledError:
+            # A server that is told twice to stop: whoever still listens learns why this ends.
+            await _broken(sender, Refused(503, "the server was stopped"))
         finally:
             for task in (work, gone):
                 task.cancel()

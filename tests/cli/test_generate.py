@@ -1,0 +1,62 @@
+"""`tilth generate` over a small random model: texts, and options that would do nothing."""
+
+import json
+
+import pytest
+from tokenizers import Tokenizer
+
+from tilth.cli.main import run
+from tilth.models.folder import save_model
+from tilth.serving.engine import Engine
+from tilth.tokens import bpe
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("generate")
+    tokenizer: Tokenizer = bpe.train(["one two three four"] * 3, 270)
+    bpe.save(tokenizer, folder / "tokens")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        made = LlamaForCausalLM(LlamaConfig(
+            vocab_size=tokenizer.get_vocab_size(), hidden_size=32, intermediate_size=48,
+            num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=128,
+            bos_token_id=0, eos_token_id=0,
+        ))  # fmt: skip
+    save_model(made, folder / "model", folder / "tokens")
+    return folder / "model"
+
+
+def text(capsys, *words):
+    assert run(["generate", *map(str, words), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["text"]
+
+
+def test_texts_are_the_engines(folder, capsys):
+    asked = [folder, "one two", "--tokens", 9]
+    (plain,) = Engine(folder).generate(["one two"], 9, temperature=0.8, top_k=50)
+    (greedy,) = Engine(folder).generate(["one two"], 9, temperature=0)
+    (seeded,) = Engine(folder).generate(["one two"], 9, temperature=1.2, top_k=50, seed=4)
+    assert text(capsys, *asked) == text(capsys, *asked, "--seed", 0) == plain
+    assert text(capsys, *asked, "--temperature", 0) == greedy
+    assert text(capsys, *asked, "--temperature", 1.2, "--seed", 4) == seeded
+    assert len({plain, greedy, seeded}) == 3
+
+
+def test_options_that_would_do_nothing_are_refused(folder, capsys):
+    guesses = ["generate", str(folder), "one", "--tokens", "3", "--drafts", "2"]
+    assert run([*guesses, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["texts"]) == 2
+    for more in (["--temperature", "0"], ["--seed", "0"], ["--draft", str(folder)]):
+        assert run([*guesses, *more]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("tilth: --") and "drafts" in said and said.count("\n") == 1
+
+
+def test_a_folder_that_is_none(tmp_path, capsys):
+    for folder in (tmp_path, tmp_path / "missing"):
+        assert run(["generate", str(folder), "one"]) == 1
+        assert "is neither a run nor a model" in capsys.readouterr().err
