@@ -1,8 +1,10 @@
 """The engine: texts, events, ends, log-probabilities, and what goes wrong."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from served import GREEDY, engine
 
 from tilth.errors import DataError, LimitError, UsageError
 from tilth.models.complete import complete
+from tilth.serving import sampler
 from tilth.serving.sampler import Sampling
 
 
@@ -96,6 +99,52 @@ def test_what_cannot_fit_is_refused_with_both_numbers():
     one.submit([1], 3)
     with pytest.raises(UsageError, match="submit and step"):
         one.generate(["one"])
+
+
+def test_what_is_no_prompt_is_refused_and_leaves_nothing():
+    one = engine()
+    (expected,) = one.generate([[3, 4]], 3, temperature=0)
+    for prompt, tokens in (([3.7], 3), (None, 3), ([3, "4"], 3), ([3], 3.5), ([3], None)):
+        with pytest.raises(UsageError, match="whole number"):
+            one.generate([[1, 2], prompt], tokens)
+        assert not one.busy
+    for ids in (torch.tensor([3, 4]), np.array([3, 4])):
+        assert one.generate([ids], 3, temperature=0) == [expected]
+
+
+def test_an_interrupted_call_leaves_nothing_behind(monkeypatch):
+    one = engine()
+    expected = one.generate(["one"], 5, temperature=0)
+    forward, calls = one.runner.forward, []
+
+    def interrupted(cache, segments):
+        calls.append(len(segments))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return forward(cache, segments)
+
+    monkeypatch.setattr(one.runner, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.generate(["one", "two three"], 9)
+    assert not one.busy and one.cache.table.free == one.cache.table.total
+    monkeypatch.undo()
+    assert one.generate(["one"], 5, temperature=0) == expected
+
+
+def test_a_draw_that_fails_ends_its_request_only(monkeypatch):
+    one = engine()
+    whole = one.complete(["one", "two"], 5, GREEDY)
+    sample = sampler.sample
+
+    def failing(logits, sampling, prompt, made):
+        if len(made) == 2 and sampling.seed == 7:
+            raise TypeError("no draw")
+        return sample(logits, sampling, prompt, made)
+
+    monkeypatch.setattr(sampler, "sample", failing)
+    bad, good = one.complete(["one", "two"], 5, [replace(GREEDY, seed=7), GREEDY])
+    assert bad.reason == "failed" and bad.detail == "TypeError: no draw"
+    assert good.ids == whole[1].ids and one.cache.table.free == one.cache.table.total
 
 
 def test_a_failing_request_stops_nobody(monkeypatch):

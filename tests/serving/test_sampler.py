@@ -158,11 +158,23 @@ def test_logits_that_are_no_numbers_are_an_error(bad):
         ({"repetition": 0}, "repetition"), ({"logprobs": 10**9}, "logprobs"),
         ({"stop": ("x",) * 1000}, "stop texts"), ({"stop": ("",)}, "stop texts"),
         ({"bias": {3: math.inf}}, "finite"),
+        ({"temperature": "0"}, "numbers"), ({"temperature": None}, "numbers"),
+        ({"top_k": 2.5}, "whole"), ({"seed": 1.5}, "whole"), ({"seed": None}, "whole"),
+        ({"top_k": True}, "whole"), ({"logprobs": True}, "whole"), ({"logprobs": 1.0}, "whole"),
+        ({"bias": {"3": 1}}, "token ids"), ({"bias": {3: "1"}}, "token ids"),
+        ({"bias": [3]}, "token ids"), ({"stop_tokens": 3}, "list"), ({"stop": 3}, "list"),
+        ({"stop": (3,)}, "texts"), ({"stop_tokens": ("3",)}, "token ids"),
     ],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(UsageError, match=message):
         Sampling(**settings)
+
+
+def test_a_stop_text_alone_is_one_text():
+    assert Sampling(stop="END").stop == Sampling(stop=["END"]).stop == ("END",)
+    numbers = {"temperature": np.float32(0.5), "top_k": np.int64(3), "bias": {np.int64(3): 1}}
+    assert Sampling(**numbers).top_k == 3
 
 
 def test_a_tiny_temperature_takes_the_most_likely_token():

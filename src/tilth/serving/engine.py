@@ -29,6 +29,7 @@ from rounding: where two tokens are nearly equally likely, another batch may tak
 from __future__ import annotations
 
 import itertools
+import operator
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -150,7 +151,8 @@ class Engine:
         log-probabilities of the prompt's tokens, with its last event; `tokens` may then be 0.
         """
         sampling = sampling or Sampling()
-        ids = self.encode(prompt) if isinstance(prompt, str) else [int(one) for one in prompt]
+        ids = self.encode(prompt) if isinstance(prompt, str) else _whole(prompt)
+        (tokens,) = _whole([tokens])
         self.check(len(ids), tokens)
         size = self.runner.shape.vocabulary
         if strange := next((one for one in ids if not 0 <= one < size), None):
@@ -237,8 +239,11 @@ class Engine:
             return self._over(live, Event(live.id, reason="length"))
         try:
             token = sampler.sample(logits[-1], live.sampling, live.prompt, live.made)
-        except TilthError as error:
-            return self._over(live, Event(live.id, reason="failed", detail=str(error)))
+        except Exception as error:
+            detail = (
+                str(error) if isinstance(error, TilthError) else f"{type(error).__name__}: {error}"
+            )
+            return self._over(live, Event(live.id, reason="failed", detail=detail[:300]))
         event = live.took(token)
         return self._over(live, event) if event.reason else event
 
@@ -271,6 +276,7 @@ class Engine:
 
         A prompt that is there several times, under one sampling, gives several samples. Raises what
         `submit` raises before anything has run, and UsageError while other requests are served.
+        Interrupted, it leaves nothing behind.
         """
         if isinstance(prompts, str):
             raise UsageError("prompts are a list of texts, not one text")
@@ -280,24 +286,26 @@ class Engine:
         if each is not None and len(each) != len(prompts):
             raise UsageError(f"{len(each):,} samplings for {len(prompts):,} prompts")
         seen: Counter[Any] = Counter()
-        numbers = []
+        found: dict[int, Completion] = {}
         try:
             for place, prompt in enumerate(prompts):
                 one = each[place] if each is not None else sampling or Sampling()
                 assert isinstance(one, Sampling)
-                name = prompt if isinstance(prompt, str) else tuple(prompt)
+                name = prompt if isinstance(prompt, str) else tuple(_whole(prompt))
                 if each is None:
                     one = replace(one, sample=one.sample + seen[name])
                 seen[name] += 1
-                numbers.append(self.submit(prompt, tokens, one, scores=scores))
-        except TilthError:
-            self.waiting.clear()
+                found[self.submit(prompt, tokens, one, scores=scores)] = Completion()
+            while self.busy:
+                for event in self.step():
+                    found[event.request].add(event)
+        except BaseException:
+            # Ctrl-C in a notebook among them: what is left would keep the engine busy for ever.
+            for number in found:
+                self.cancel(number)
+            self._events.clear()
             raise
-        found = {number: Completion() for number in numbers}
-        while self.busy:
-            for event in self.step():
-                found[event.request].add(event)
-        return [found[number] for number in numbers]
+        return list(found.values())
 
     def generate(
         self, prompts: Sequence[str | Sequence[int]], tokens: int = 64, **settings: Any
@@ -315,3 +323,11 @@ class Engine:
             if one.reason == "failed":
                 raise DataError(one.detail)
         return [one.text for one in found]
+
+
+def _whole(numbers: Any) -> list[int]:
+    """Token ids, or how many: of a list, an array or a tensor. Raises UsageError for others."""
+    try:
+        return [operator.index(one) for one in numbers]
+    except TypeError:
+        raise UsageError("a prompt is a text or token ids, and tokens a whole number") from None

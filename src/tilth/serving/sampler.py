@@ -10,9 +10,10 @@ gets the same numbers alone and in any batch, and again when it is preempted and
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,14 +29,15 @@ WORD = 2**64
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the tokens of one request are chosen. Raises UsageError for values out of range.
+    """How the tokens of one request are chosen. Raises UsageError for values out of range or of
+    another type.
 
     `temperature` 0 takes the most likely token. `top_k` 0 and `top_p` 1 keep all; `min_p`: tokens
     at least so likely, in parts of the likeliest. `repetition`: CTRL's penalty (1 is none) on
     tokens that prompt or text hold; `frequency` and `presence`: OpenAI's, on those of the text, for
     each time and once. `bias`: what is added to the logits of single tokens. `seed`, and `sample`
-    for several texts of one seed. `stop`: texts that end the answer and are not part of it;
-    `stop_tokens`: ids that do, besides the model's own ends, which `ignore_end` turns off.
+    for several texts of one seed. `stop`: a text, or texts, that end the answer and are no part of
+    it; `stop_tokens`: ids that do, besides the model's own ends, which `ignore_end` turns off.
     `logprobs`: also give the log-probabilities of so many likeliest tokens; None for none.
     """
 
@@ -55,6 +57,13 @@ class Sampling:
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
+        # A text alone is one stop text, and not each of its letters.
+        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
+        for name, found in (("stop", stop), ("stop_tokens", self.stop_tokens)):
+            if not isinstance(found, Iterable):
+                raise UsageError(f"{name} is a list, not {found!r}")
+            object.__setattr__(self, name, tuple(found))
+        self._typed()
         finite = all(np.isfinite([self.temperature, self.repetition, self.frequency,
                                   self.presence, *self.bias.values()]))  # fmt: skip
         rules = {
@@ -72,6 +81,26 @@ class Sampling:
         }
         for rule, kept in rules.items():
             if not kept:
+                raise UsageError(rule)
+
+    def _typed(self) -> None:
+        bias = self.bias.items() if isinstance(self.bias, Mapping) else ((None, None),)
+        ids, added = zip(*bias) if bias else ((), ())
+        reals = (self.temperature, self.top_p, self.min_p, self.repetition, self.frequency,
+                 self.presence)  # fmt: skip
+        kinds: tuple[tuple[str, Any, Iterable[Any]], ...] = (
+            ("temperature, top_p, min_p and penalties are numbers", Real, reals),
+            ("top_k, seed and sample are whole numbers", Integral,
+             (self.top_k, self.seed, self.sample)),
+            ("bias has numbers by token ids", Integral, ids),
+            ("bias has numbers by token ids", Real, added),
+            ("stop has texts", str, self.stop),
+            ("stop_tokens has token ids", Integral, self.stop_tokens),
+            ("logprobs is a whole number or None", Integral,
+             () if self.logprobs is None else (self.logprobs,)),
+        )  # fmt: skip
+        for rule, kind, values in kinds:
+            if not all(isinstance(one, kind) and not isinstance(one, bool) for one in values):
                 raise UsageError(rule)
 
     @property
