@@ -1,13 +1,18 @@
 """`tilth generate` over a small random model: texts, and options that would do nothing."""
 
 import json
+import re
+from types import SimpleNamespace
 
 import pytest
 from tokenizers import Tokenizer
 
+from tilth.cli.generate import forecast
 from tilth.cli.main import run
+from tilth.errors import DataError
 from tilth.models.folder import save_model
 from tilth.serving.engine import Engine
+from tilth.serving.strategies.length import Forecast
 from tilth.tokens import bpe
 
 
@@ -54,6 +59,29 @@ def test_options_that_would_do_nothing_are_refused(folder, capsys):
         assert run([*guesses, *more]) == 2
         said = capsys.readouterr().err
         assert said.startswith("tilth: --") and "drafts" in said and said.count("\n") == 1
+
+
+def test_a_draft_says_what_it_is_expected_to_save(folder, capsys):
+    asked = ["generate", str(folder), "one", "--tokens", "3", "--temperature", "0"]
+    assert run(asked) == 0
+    plain = capsys.readouterr()
+    assert run([*asked, "--draft", str(folder)]) == 0
+    drafted = capsys.readouterr()
+    assert drafted.out == plain.out and not plain.err
+    assert re.search(r"at a time; where 75% of them .* [0-9.]+ times the tokens", drafted.err)
+    assert forecast(SimpleNamespace(forecast=Forecast(4, 0.9))).endswith("no time here")
+    assert forecast(SimpleNamespace(forecast=Forecast(4, 1.6))).endswith("the model alone")
+    assert forecast(Engine(folder)) == ""
+
+
+def test_an_adapter_is_no_model(tmp_path, capsys):
+    stated = {"base_model_name_or_path": "my-base"}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(stated))
+    for command in (["generate", str(tmp_path), "one"], ["serve", str(tmp_path), "--port", "0"]):
+        assert run(command) == 1
+        assert f"tilth merge {tmp_path} --base my-base -o WHOLE" in capsys.readouterr().err
+    with pytest.raises(DataError, match="put into its base first"):
+        Engine(tmp_path)
 
 
 def test_a_folder_that_is_none(tmp_path, capsys):

@@ -112,6 +112,13 @@ def test_what_is_no_prompt_is_refused_and_leaves_nothing():
         assert one.generate([ids], 3, temperature=0) == [expected]
 
 
+def test_an_engine_of_odd_sizes_is_refused():
+    for settings in ({"memory": 1e6}, {"row": None}, {"sequences": "4"}, {"block": 0},
+                     {"dtype": torch.float32}):  # fmt: skip
+        with pytest.raises(UsageError, match=r"whole numbers|is a name"):
+            engine(**settings)
+
+
 def test_an_interrupted_call_leaves_nothing_behind(monkeypatch):
     one = engine()
     expected = one.generate(["one"], 5, temperature=0)

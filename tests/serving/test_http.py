@@ -957,7 +957,7 @@ def test_what_the_engine_cannot_start_with_is_one_line(folder, capsys):
         ("device=meta", 2, "there is no device 'meta' here"),
         ("device=cuda:99", 2, "there is no device 'cuda:99' here"),
         ("dtype=int8", 2, "no dtype 'int8' is served"),
-        ("block=0", 2, "row, sequences, memory and block are at least 1"),
+        ("block=0", 2, "memory and block are whole numbers of at least 1"),
         ("block=129", 2, "block is at most the model's context, 128"),
         ("policy=none", 2, "policy"),
         ("strategy=none", 2, "strategy"),

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 TEMPERATURE = 0.8
+# A draft that is expected to be faster by less than this is not worth its memory.
+WORTH = 1.05
 
 
 def generate(
@@ -58,9 +60,9 @@ def generate(
     from tilth.cli.output import emit, info
     from tilth.errors import DataError, UsageError
     from tilth.serving.engine import Engine
+    from tilth.serving.opening import refuse_adapter
 
-    if (Path(run) / "adapter_config.json").is_file():
-        raise _adapter(run)
+    refuse_adapter(run)
     if drafts > 1 and draft:
         raise UsageError("--drafts has no draft model")
     for option, given in (("--temperature", temperature), ("--seed", seed)):
@@ -85,8 +87,9 @@ def generate(
         raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
     else:
         engine = Run(run).engine
-    if engine.note:
-        print(engine.note, file=sys.stderr)
+    for said in (engine.note, forecast(engine)):
+        if said:
+            print(said, file=sys.stderr)
     asked: str | list[int] = prompt
     if chat:
         from tilth.tokens.chat import Chat
@@ -103,19 +106,18 @@ def generate(
         info(text if chat else prompt + text)
 
 
-def _adapter(folder: str) -> Exception:
-    """A LoRA folder is no model: what to type first, with the base that it names."""
-    from pathlib import Path
+def forecast(engine: Any) -> str:
+    """What a draft is expected to save, where its length was measured; else empty."""
+    from tilth.serving.strategies.length import ACCEPTANCE
 
-    from tilth.errors import DataError
-    from tilth.store.write import read_json
-
-    stated = read_json(Path(folder) / "adapter_config.json")
-    base = stated.get("base_model_name_or_path") if isinstance(stated, dict) else None
-    return DataError(
-        "is an adapter, which has to be put into its base first",
-        where=folder, hint=f"tilth merge {folder} --base {base or 'BASE'} -o WHOLE",
-    )  # fmt: skip
+    found = getattr(engine, "forecast", None)
+    if found is None:
+        return ""
+    advice = "" if found.factor > WORTH else ": leave it out, it saves no time here"
+    return (
+        f"the draft writes {found.length:,} tokens at a time; where {ACCEPTANCE:.0%} of them are "
+        f"kept, {found.factor:.2f} times the tokens a second of the model alone{advice}"
+    )
 
 
 def _superposed(engine: Any, asked: str | list[int], tokens: int, drafts: int) -> list[str]:

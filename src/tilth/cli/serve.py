@@ -218,12 +218,15 @@ def _service(
     if texts is not None:
         import sys
 
+        from tilth.cli.generate import forecast
         from tilth.serving.strategies import open_engine
         from tilth.serving.text_model import TextModel
 
-        service.text = TextModel(name, texts, open_engine(texts, **engine), limits)
-        if service.text.note:
-            sys.stderr.write(f"{name}: {service.text.note}\n")
+        opened = open_engine(texts, **engine)
+        service.text = TextModel(name, texts, opened, limits)
+        for line in (service.text.note, forecast(opened)):
+            if line:
+                sys.stderr.write(f"{name}: {line}\n")
     return service
 
 
@@ -252,6 +255,9 @@ def _parts(model: str, encoder: str) -> tuple[Path | None, Path | None]:
     elif (folder / "config.json").is_file():
         texts = folder
     else:
+        from tilth.serving.opening import refuse_adapter
+
+        refuse_adapter(folder)
         raise DataError("is neither a run nor a model", where=model,
                         hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
     return texts, vectors

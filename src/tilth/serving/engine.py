@@ -33,6 +33,7 @@ import operator
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +83,9 @@ class Engine:
         dtype: str = "float32",
         device: str = "cpu",
     ) -> None:
-        if min(row, sequences, memory, block) < 1:
-            raise UsageError("row, sequences, memory and block are at least 1")
+        sizes = (row, sequences, memory, block)
+        if not all(isinstance(one, Integral) for one in sizes) or min(sizes) < 1:
+            raise UsageError("row, sequences, memory and block are whole numbers of at least 1")
         opened: Opened = open_model(model, tokenizer, dtype, device)
         self.runner, self.tokenizer, self.note = opened.runner, opened.tokenizer, opened.note
         self.begin, self.ends = opened.begin, opened.ends

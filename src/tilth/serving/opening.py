@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tilth.errors import UsageError, nearest
+from tilth.errors import DataError, UsageError, nearest
 from tilth.models.folder import load_model, load_tokenizer
 from tilth.serving.fallback import FallbackRunner
 from tilth.serving.model_runner import ModelRunner
@@ -42,6 +42,19 @@ def model_folder(folder: str | Path) -> Path:
     return Path(folder)
 
 
+def refuse_adapter(folder: str | Path) -> None:
+    """Raises DataError for the folder of an adapter, which is no model: it says what to type first,
+    with the base that it names."""
+    path = Path(folder) / "adapter_config.json"
+    if path.is_file():
+        stated = read_json(path)
+        base = stated.get("base_model_name_or_path") if isinstance(stated, dict) else None
+        raise DataError(
+            "is an adapter, which has to be put into its base first",
+            where=str(folder), hint=f"tilth merge {folder} --base {base or 'BASE'} -o WHOLE",
+        )  # fmt: skip
+
+
 def check_device(device: str) -> None:
     """Raises UsageError where torch has no such device here."""
     import torch
@@ -59,16 +72,19 @@ def open_model(
     model: str | Path | PreTrainedModel, tokenizer: Tokenizer | None, dtype: str, device: str
 ) -> Opened:
     """Load what is named, or take what is there; UsageError for a device that is not there and for
-    a model object of another precision that `transformers` runs, else errors as for
-    `models.folder.load_model`."""
+    a model object of another precision that `transformers` runs, DataError for an adapter, else
+    errors as for `models.folder.load_model`."""
     import torch
 
+    if not isinstance(dtype, str):
+        raise UsageError(f"dtype is a name, such as 'bfloat16', not {dtype!r}")
     if dtype not in DTYPES:
         raise UsageError(f"no dtype {dtype!r} is served", hint=nearest(dtype, DTYPES))
     check_device(device)
     folder: Path | None = None
     if isinstance(model, (str, Path)):
         folder = model_folder(model)
+        refuse_adapter(folder)
         loaded = load_model(folder, "causal", dtype=dtype)
         tokenizer = tokenizer or load_tokenizer(folder)
     else:
