@@ -15,7 +15,7 @@ from tilth.errors import UsageError
 from tilth.serving.engine import Engine
 from tilth.serving.fallback import CONTEXT
 from tilth.serving.model_runner import Segment
-from tilth.serving.sampler import draw, penalised, probabilities, uniform
+from tilth.serving.sampler import Sampling, draw, penalised, probabilities, uniform
 from tilth.serving.scheduler import POLICIES
 
 SIZES = {"vocab_size": 280, "hidden_size": 16, "num_hidden_layers": 2, "bos_token_id": 0,
@@ -123,6 +123,35 @@ def test_scores_come_without_a_decoder(models):
         rows = torch.log_softmax(rows_of(models[name], prompt), -1)
         expected = rows[range(13), prompt[1:]]
         assert torch.allclose(torch.tensor([t.logprob for t in found.prompt]), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Phi3ForCausalLM", "LlamaForCausalLM"])
+def test_positions_that_turn_otherwise_in_long_sequences(kind):
+    """Both where the prompt is longer than that, in rows of less, and where the answer grows to
+    it: all tokens are those of a reading of the whole sequence."""
+    import transformers
+
+    maker = getattr(transformers, kind)
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4,
+            "long_factor": [1.5, 3.0, 6.0, 9.0], "original_max_position_embeddings": 16,
+            "factor": 4.0}  # fmt: skip
+    config = maker.config_class(
+        **SIZES, intermediate_size=16, num_attention_heads=2, max_position_embeddings=64,
+        rope_parameters=rope, pad_token_id=None,
+    )  # fmt: skip
+    model = tiny.random_weights(maker, config, seed=2)
+    engine = Engine(model, tiny.tokenizer(), row=8, sequences=2, block=4)
+    prompts = tiny.prompts(4, [40, 12])
+    sampling = Sampling(temperature=0, ignore_end=True, logprobs=0)
+    for prompt, one in zip(prompts, engine.complete(prompts, 10, sampling, scores=True)):
+        assert one.reason == "length", one.detail
+        whole = tiny.logits(model, prompt).log_softmax(-1)
+        expected = [float(whole[at, id]) for at, id in enumerate(prompt[1:])]
+        assert [drawn.logprob for drawn in one.prompt] == pytest.approx(expected, abs=1e-4)
+        for at, drawn in enumerate(one.tokens):
+            row = tiny.logits(model, [*prompt, *one.ids[:at]])[-1].log_softmax(-1)
+            assert drawn.logprob == pytest.approx(float(row[drawn.id]), abs=1e-4)
+            assert float(row.max() - row[drawn.id]) < 1e-3
 
 
 def test_the_callers_model_stays_as_it_was(models):

@@ -90,6 +90,9 @@ class Engine:
         self.runner, self.tokenizer, self.note = opened.runner, opened.tokenizer, opened.note
         self.begin, self.ends = opened.begin, opened.ends
         self.context, self.policy = opened.context, policy_named(policy)
+        if getattr(self.runner, "turn", None) is not None:
+            # Read in parts, such a prompt is read otherwise.
+            self.policy = replace(self.policy, chunked=False)
         if block > self.context:
             raise UsageError(f"block is at most the model's context, {self.context:,}")
         if blocks is None:

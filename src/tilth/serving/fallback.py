@@ -4,6 +4,10 @@ runner.
 Each sequence runs for itself, with the cache that `transformers` keeps for it; a model that keeps
 none reads its whole sequence for every token. Blocks are only counted: nothing is shared, packed,
 edited or saved. The engine says so in its `note`.
+
+LongRoPE (Ding et al., 2024, arXiv 2402.13753) turns all positions by other frequencies once a
+sequence is longer than the model was first trained for. What is kept of a shorter one is then read
+anew, and prompts are read whole: half of a cache by either would be no model's.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ CONTEXT = 2**20
 
 
 class FallbackRunner:
-    """Any causal language model of `transformers`."""
+    """Any causal language model of `transformers`. `turn`: the longest sequence that is turned by
+    the first frequencies, None where all are turned alike."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         config: Any = model.config
@@ -37,6 +42,7 @@ class FallbackRunner:
         if context < 1:  # XLNet says -1
             context = CONTEXT
         self.shape = Shape(1, 1, 1, 1, 1, config.vocab_size, context)
+        self.turn = _turn(config)
         self._takes = inspect.signature(model.forward).parameters
 
     def cache(self, blocks: int, block: int = BLOCK, **_others: Any) -> KVCache:
@@ -62,6 +68,8 @@ class FallbackRunner:
         if segment.at is not None:
             raise UsageError("rows can be written anew only with the engine's own decoders")
         chain, ids, options = segment.chain, list(segment.ids), {}
+        if self.turn is not None and chain.length <= self.turn < chain.length + len(ids):
+            chain.past = None
         cache.reserve(chain, len(ids))
         fed = ids if chain.past is not None else [*chain.tokens, *ids]
         if "logits_to_keep" in self._takes:
@@ -74,3 +82,12 @@ class FallbackRunner:
         chain.past = getattr(said, "past_key_values", None)
         cache.commit(chain, ids)
         return said.logits[0, -segment.want :].float() if segment.want else None
+
+
+def _turn(config: Any) -> int | None:
+    stated = getattr(config, "rope_parameters", None) or {}
+    # Some have parameters for each kind of layer.
+    each = [stated, *(one for one in stated.values() if isinstance(one, dict))]
+    found = [one for one in each if one.get("rope_type") == "longrope"]
+    lengths = [one.get("original_max_position_embeddings") for one in found]
+    return min((int(one) for one in lengths if one), default=None)
