@@ -68,7 +68,7 @@ def test_a_draft_says_what_it_is_expected_to_save(folder, capsys):
     assert run([*asked, "--draft", str(folder)]) == 0
     drafted = capsys.readouterr()
     assert drafted.out == plain.out and not plain.err
-    assert re.search(r"at a time; where 75% of them .* [0-9.]+ times the tokens", drafted.err)
+    assert re.search(r"at a time: \d+; where 75% of them .* [0-9.]+ times the tokens", drafted.err)
     assert forecast(SimpleNamespace(forecast=Forecast(4, 0.9))).endswith("no time here")
     assert forecast(SimpleNamespace(forecast=Forecast(4, 1.6))).endswith("the model alone")
     assert forecast(Engine(folder)) == ""

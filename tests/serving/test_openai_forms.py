@@ -113,4 +113,8 @@ def test_texts_to_embed():
     for given in ("", ["a", ""], [], [1, 2], [[1, 2]], None):
         assert refused(forms.embeddings, input=given).param == "input"
     assert "input 1 is an empty text" in refused(forms.embeddings, input=["a", ""]).message
-    assert "check_embedding_ctx_length" in refused(forms.embeddings, input=[[1, 2]]).message
+    for ids in ([1, 2], [[1, 2]], ["a", [1, 2]]):
+        assert "check_embedding_ctx_length" in refused(forms.embeddings, input=ids).message
+    for given, said in (([], "at least one text"), ({"a": 1}, "at least one text"),
+                        (["a", None], "not None"), (["a", 5], "not 5")):  # fmt: skip
+        assert said in refused(forms.embeddings, input=given).message

@@ -115,8 +115,8 @@ def forecast(engine: Any) -> str:
         return ""
     advice = "" if found.factor > WORTH else ": leave it out, it saves no time here"
     return (
-        f"the draft writes {found.length:,} tokens at a time; where {ACCEPTANCE:.0%} of them are "
-        f"kept, {found.factor:.2f} times the tokens a second of the model alone{advice}"
+        f"tokens that the draft writes at a time: {found.length:,}; where {ACCEPTANCE:.0%} of them "
+        f"are kept, {found.factor:.2f} times the tokens a second of the model alone{advice}"
     )
 
 

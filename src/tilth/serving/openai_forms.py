@@ -215,10 +215,12 @@ def embeddings(body: bytes, limits: Limits) -> ToEmbed:
     fields = Fields(body)
     given = fields.take("input")
     texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, list) or not texts or not all(isinstance(one, str) for one in texts):
+    if _ids(texts) or (isinstance(texts, list) and any(_ids(one) for one in texts)):
         raise Refused(400, "input is a text or a list of texts; token ids of another tokenizer "
                       "would be other words here (LangChain: check_embedding_ctx_length=False)",
                       param="input")  # fmt: skip
+    if not isinstance(texts, list) or not texts:
+        raise Refused(400, "input is a text, or a list of at least one text", param="input")
     if len(texts) > limits.texts:
         raise wrong("input", f"at most {limits.texts:,} texts", texts)
     for place, text in enumerate(texts):
