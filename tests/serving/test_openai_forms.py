@@ -108,6 +108,28 @@ def test_one_thing_is_cut_into_tokens():
     assert refused(forms.tokenize).param == "messages"
 
 
+def test_what_is_wrong_is_shown_in_the_words_of_json():
+    for field, value, said in (
+        ("max_tokens", "5", "max_tokens is a whole number, not the text '5'"),
+        ("max_tokens", "5" * 41, "max_tokens is a whole number, not a text of 41"),
+        ("max_tokens", 0, "max_tokens is at least 1, not 0"),
+        ("max_tokens", True, "max_tokens is a whole number, not true"),
+        ("max_tokens", 2**64, "max_tokens is at least 1, not a larger one"),
+        ("n", 0, "n is from 1 to 64, not 0"), ("seed", 2**63, "seed is from -9,"),
+        ("temperature", [1], "temperature is a number, not a list of 1"),
+        ("stream", {"a": 1}, "stream is true or false, not an object of 1"),
+        ("stop", "\ud800", "stop is no valid text"), ("logit_bias", "\ud800", "the text '\\ud800'"),
+        # What is not covered is not what somebody is sent to.
+        ("tool", [1], "there is no field 'tool' here ("),
+    ):  # fmt: skip
+        error = refused(forms.completion, prompt="one", **{field: value})
+        assert said in error.message and "tools" not in error.message, error.message
+    assert (
+        "messages[0].content is a text, not null"
+        in refused(forms.chat, messages=[{"role": "user", "content": None}]).message
+    )
+
+
 def test_texts_to_embed():
     assert list(read(forms.embeddings, input=["a", " "]).texts) == ["a", " "]
     for given in ("", ["a", ""], [], [1, 2], [[1, 2]], None):
@@ -116,5 +138,5 @@ def test_texts_to_embed():
     for ids in ([1, 2], [[1, 2]], ["a", [1, 2]]):
         assert "check_embedding_ctx_length" in refused(forms.embeddings, input=ids).message
     for given, said in (([], "at least one text"), ({"a": 1}, "at least one text"),
-                        (["a", None], "not None"), (["a", 5], "not 5")):  # fmt: skip
+                        (["a", None], "not null"), (["a", 5], "not 5")):  # fmt: skip
         assert said in refused(forms.embeddings, input=given).message

@@ -24,6 +24,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "web_search_options": (),
 }  # fmt: skip
 WORD = 2**63
+# Letters of a text that a refusal repeats, and what JSON calls what has a length.
+SHOWN = 40
+KINDS = {str: "a text", list: "a list", dict: "an object"}
 
 
 class Fields:
@@ -60,7 +63,8 @@ class Fields:
         if isinstance(found, bool) or not isinstance(found, int):
             raise wrong(name, "a whole number", found)
         if not low <= found <= high:
-            raise wrong(name, f"from {low:,} to {high:,}", found)
+            open = low > -WORD and high >= WORD - 1
+            raise wrong(name, f"at least {low:,}" if open else f"from {low:,} to {high:,}", found)
         return found
 
     def flag(self, name: str, default: bool = False) -> bool:
@@ -74,6 +78,7 @@ class Fields:
 
     def end(self) -> None:
         """Raises Refused where something is left that has a meaning nobody took."""
+        known = set(self._known)
         for name, values in NEUTRAL.items():
             found = self.take(name)
             if found is not None and found not in values:
@@ -81,7 +86,7 @@ class Fields:
         for name in self._left:
             if name not in WITHOUT_EFFECT:
                 raise Refused(400, f"there is no field {name[:80]!r} here ("
-                              f"{nearest(name[:80], self._known)})", param=name[:80])  # fmt: skip
+                              f"{nearest(name[:80], known)})", param=name[:80])  # fmt: skip
 
 
 def _no_number(name: str) -> Any:
@@ -89,9 +94,15 @@ def _no_number(name: str) -> Any:
 
 
 def wrong(name: str, what: str, found: Any) -> Refused:
-    """The refusal of a value, which is shown in part only."""
-    shown = f"a {type(found).__name__} of {len(found):,}" if hasattr(found, "__len__") else found
-    if isinstance(found, int) and abs(found) > WORD:
+    """The refusal of a value, which is shown in JSON's words; a long one only by its length."""
+    shown = found
+    if isinstance(found, str) and len(found) <= SHOWN:
+        shown = f"the text {found!r}"
+    elif hasattr(found, "__len__"):
+        shown = f"{KINDS[type(found)]} of {len(found):,}"
+    elif found is None or isinstance(found, bool):
+        shown = json.dumps(found)
+    elif isinstance(found, int) and abs(found) > WORD:
         shown = "a larger one"
     return Refused(400, f"{name} is {what}, not {shown}", param=name)
 
