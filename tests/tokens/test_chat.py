@@ -72,6 +72,61 @@ def test_a_template_gives_the_ids_that_transformers_gives(folder):
     assert learned[-1] == stop and turn not in learned
 
 
+# As Qwen3 leaves the reasoning out of earlier answers, and Mistral's moves the system message.
+REASONING = """{% for m in messages %}<|turn|>{{ m.role }}
+{% if m.role == 'assistant' and loop.last %}<think>
+
+</think>
+
+{% endif %}{{ m.content }}<|stop|>
+{% endfor %}{% if add_generation_prompt %}<|turn|>assistant
+{% endif %}"""
+MOVED = """{{ bos_token }}{% for m in messages[1:] %}{% if m.role == 'user' %}<|turn|>
+{%- if loop.last %}{{ messages[0].content }} {% endif %}{{ m.content }}<|stop|>
+{%- else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"""
+
+
+@pytest.mark.parametrize("template", [REASONING, MOVED])
+def test_what_is_only_asked_is_written_as_the_template_has_it(folder, template):
+    (folder / "chat_template.jinja").write_text(template)
+    chat = Chat.load(folder)
+    theirs = transformers.AutoTokenizer.from_pretrained(str(folder), split_special_tokens=False)
+    for talk in (TALK[:2], TALK[:4]):
+        expected = theirs.apply_chat_template(
+            talk, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+        asked = chat.render(talk, answer=True)
+        assert asked.ids.tolist() == expected and not asked.learn.any()
+    # It is not learned from.
+    with pytest.raises(DataError, match="start of an answer"):
+        chat.render(TALK[:4])
+
+
+def test_the_default_of_several_templates(folder):
+    whole = Chat.load(folder).render(TALK[:4]).ids.tolist()
+    (folder / "chat_template.jinja").unlink()
+    path = folder / "tokenizer_config.json"
+    stated = json.loads(path.read_text("utf-8"))
+    named = [{"name": "tools", "template": "x"}, {"name": "default", "template": TEMPLATE}]
+    path.write_text(json.dumps({**stated, "chat_template": named}))
+    assert Chat.load(folder).render(TALK[:4]).ids.tolist() == whole
+    path.write_text(json.dumps({**stated, "chat_template": named[:1]}))
+    with pytest.raises(DataError, match="none of them is the default"):
+        Chat.load(folder)
+
+
+def test_a_document_ends_as_its_folder_says(tmp_path):
+    tokenizer = bpe.train(TEXTS, 320)
+    text = tokenizer.to_str().replace("<|end|>", "<\uff5cfin\uff5c>")
+    (tmp_path / "tokenizer.json").write_text(text, "utf-8")
+    with pytest.raises(DataError, match="no token that ends"):
+        Chat.load(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<\uff5cfin\uff5c>"}))
+    end = Chat.load(tmp_path).end
+    assert end == type(tokenizer).from_str(text).token_to_id("<\uff5cfin\uff5c>")
+    assert Chat.load(tmp_path).render(TALK[:2], answer=True).ids[0] == end
+
+
 def test_documents_for_instruction_tuning(folder):
     made = Chat.load(folder).documents(["a", "b"], [TALK[:3], TALK[1:3]])
     assert [len(row) for row in made.tokens] == [len(learn) for learn in made.extra["learn"]]

@@ -9,8 +9,10 @@ plain text: end token, then for each message `### role`, a line break and the co
 ends with the end token. A folder's own template (`chat_template.jinja`, or in its
 `tokenizer_config.json`) is run in Jinja's immutable sandbox, and what it may write is limited.
 
-Whatever is rendered for an answer is a prefix of what is rendered with it, token by token; where a
-template breaks that, training on it would teach another form than serving uses, and it is refused.
+What is learned continues what is asked, token by token: where a template does not write the start
+of an answer as it writes the answer, training on it would teach another form than serving uses, and
+it is refused. What is only asked need not keep to that: templates of Qwen3 and DeepSeek-R1 leave
+the reasoning out of earlier answers, and Mistral's moves the system message to the last question.
 A content with the letters of a special token is refused, so that nobody writes an end of turn. What
 a template is not kept from is taking long: load those of folders that you trust to run at all.
 """
@@ -28,6 +30,7 @@ import numpy as np
 from tilth.errors import DataError, LimitError, TilthError
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
+from tilth.tokens.special import special_ids
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,13 +50,15 @@ class Rendered:
 
 class Chat:
     """Renders conversations for one tokenizer. `template`: Jinja source, None for the plain form;
-    `names`: what it knows as `bos_token` and the like."""
+    `names`: what it knows as `bos_token` and the like; `end`: the id that ends a document, by its
+    usual name where it is None."""
 
     def __init__(
         self,
         tokenizer: Tokenizer,
         template: str | None = None,
         names: Mapping[str, str] | None = None,
+        end: int | None = None,
     ) -> None:
         from tokenizers import Tokenizer
 
@@ -63,7 +68,7 @@ class Chat:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = template is None
-        self.end = bpe.end_id(tokenizer)
+        self.end = bpe.end_id(tokenizer) if end is None else end
         self._names = dict(names or {})
         added = json.loads(tokenizer.to_str())["added_tokens"]
         # The letters of these tokens are in no content.
@@ -81,15 +86,18 @@ class Chat:
                 stated = json.loads(path.read_text("utf-8"))
             except ValueError as error:
                 raise DataError(f"not valid JSON: {error}", where=str(path)) from None
-        template, own = stated.get("chat_template"), folder / "chat_template.jinja"
+        own = folder / "chat_template.jinja"
         if own.is_file():
             template = own.read_text("utf-8")
+        else:
+            template = _default(stated.get("chat_template"))
         names = {
             key: value["content"] if isinstance(value, dict) else value
             for key, value in stated.items()
             if key.endswith("_token") and value
         }
-        return cls(tokenizer, template if isinstance(template, str) else None, names)
+        end = special_ids(tokenizer, folder).end
+        return cls(tokenizer, template if isinstance(template, str) else None, names, end)
 
     @property
     def has_template(self) -> bool:
@@ -97,11 +105,12 @@ class Chat:
         return self._template is not None
 
     def render(self, messages: Messages, *, answer: bool = False) -> Rendered:
-        """The ids of a conversation; with `answer` up to where the next answer is to begin.
+        """The ids of a conversation; with `answer` up to where the next answer is to begin, of
+        which nothing is to be learned where the folder has a template.
 
         Raises DataError for messages without a known role or a content, for contents with special
-        tokens, and for templates that fail or break the rule of the module; LimitError for a
-        template that writes without end.
+        tokens, and for templates that fail or, without `answer`, break the rule of the module;
+        LimitError for a template that writes without end.
         """
         for number, message in enumerate(messages):
             self._check(number, message)
@@ -112,7 +121,7 @@ class Chat:
         ids, offsets = np.array(found.ids, np.int64), np.array(found.offsets).reshape(-1, 2)
         learn = np.zeros(len(ids), bool)
         for number, message in enumerate(messages):
-            if message["role"] != "assistant":
+            if answer or message["role"] != "assistant":
                 continue
             before = self._text(messages[:number], True)
             after = self._text(messages[: number + 1], False).rstrip()
@@ -199,6 +208,16 @@ class Chat:
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise DataError(f"the chat template fails: {error}") from None
         return "".join(parts)
+
+
+def _default(stated: Any) -> Any:
+    """The template that is meant where a folder names several."""
+    if not isinstance(stated, list):
+        return stated
+    for one in stated:
+        if isinstance(one, dict) and one.get("name") == "default":
+            return one.get("template")
+    raise DataError("names several chat templates, and none of them is the default")
 
 
 def _compiled(template: str) -> Any:
