@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SETTINGS: dict[str, Any] = {
     "epochs": 0.0,  # 3, or for few texts more, see `tune_model`
     "batch": 16,
-    "learning_rate": 0.0,  # see `tune_model.rate_for`
+    "learning_rate": 0.0,  # see `tune_settings.rate_for`
     "temperature": 1.0,
     "schedule": "linear",
     "warmup": 0.1,
