@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tilth.evaluation.tasks import TaskModel
 
 SETTINGS: dict[str, Any] = {
-    "epochs": 0.0,  # 3, or for few texts more, see `tune_model`
+    "epochs": 0.0,  # 3, or for few texts more, see `tune_parts`
     "batch": 16,
     "learning_rate": 0.0,  # see `tune_settings.rate_for`
     "temperature": 1.0,
