@@ -50,16 +50,17 @@ def mixed(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def offline():
-    """`offline(program, *words)`: what a program did in a process that can reach nothing."""
+    """`offline(program, *words)`: what a program did in a process that can reach nothing; options
+    are those of `subprocess.run`."""
     alone = []
     if shutil.which("unshare"):
         # A network namespace of its own where the system allows it: nothing is there to reach.
         probe = subprocess.run(["unshare", "-rn", "true"], capture_output=True)
         alone = ["unshare", "-rn"] if probe.returncode == 0 else []
 
-    def run(program, *words):
+    def run(program, *words, **options):
         command = [*alone, sys.executable, "-c", OFFLINE + program, *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True)
+        return subprocess.run(command, capture_output=True, text=True, **options)
 
     return run
 

@@ -5,8 +5,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,13 +28,7 @@ FILES = {
     '"title": "Brewing", "authors": [{"name": "A"}]}}\'></div></html>',
 }
 
-OFFLINE = """
-import socket, sys
-def refuse(*arguments, **options):
-    raise AssertionError("a socket was opened")
-socket.socket.connect = refuse
-socket.socket.sendto = refuse
-socket.getaddrinfo = refuse
+PROGRAM = """
 from tilth.cli.main import run
 code = run(sys.argv[1:])
 loaded = [name for name in ("torch", "transformers", "pyarrow", "duckdb") if name in sys.modules]
@@ -182,17 +174,11 @@ def test_mistakes_end_in_one_line_and_the_right_code(capsys, words, code, says):
     assert says in error and len(error.strip().splitlines()) == 1
 
 
-def test_a_bare_machine_searches_the_built_in_papers_offline(tmp_path):
+def test_a_bare_machine_searches_the_built_in_papers_offline(offline, tmp_path):
     query = "a corpus of old books that anybody can build again"
     words = ["papers", "search", query, "-k", "3", "--json"]
-    command = [sys.executable, "-c", OFFLINE, *words]
-    if shutil.which("unshare"):
-        # A network namespace of its own where the system allows it: nothing is there to reach.
-        probe = subprocess.run(["unshare", "-rn", "true"], capture_output=True)
-        if probe.returncode == 0:
-            command = ["unshare", "-rn", *command]
     bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path / "nobody")}
-    done = subprocess.run(command, capture_output=True, text=True, env=bare)
+    done = offline(PROGRAM, *words, env=bare)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "spgc" in [hit["id"] for hit in json.loads(done.stdout)["hits"]]
     assert done.stderr.splitlines()[-1] == "[]"

@@ -58,11 +58,10 @@ def generate(
 
     from tilth.build.run import TOP_K, Run
     from tilth.cli.output import emit, info
-    from tilth.errors import DataError, UsageError
+    from tilth.errors import UsageError
     from tilth.serving.engine import Engine
-    from tilth.serving.opening import refuse_adapter
+    from tilth.serving.opening import refuse_other
 
-    refuse_adapter(run)
     if drafts > 1 and draft:
         raise UsageError("--drafts has no draft model")
     for option, given in (("--temperature", temperature), ("--seed", seed)):
@@ -81,8 +80,7 @@ def generate(
     elif (Path(run) / "config.json").is_file():
         engine = Engine(run, sequences=1)
     elif not (Path(run) / "plan.resolved.toml").is_file():
-        raise DataError("is neither a run nor a model", where=run,
-                        hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
+        refuse_other(run)
     elif chat:
         raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
     else:

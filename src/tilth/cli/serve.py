@@ -233,7 +233,7 @@ def _service(
 def _parts(model: str, encoder: str) -> tuple[Path | None, Path | None]:
     """The folders of the language model and of the encoder; None where there is none."""
     from tilth.build.run import Run
-    from tilth.errors import DataError, UsageError
+    from tilth.errors import UsageError
     from tilth.store.manifest import is_complete
 
     texts: Path | None = None
@@ -255,11 +255,9 @@ def _parts(model: str, encoder: str) -> tuple[Path | None, Path | None]:
     elif (folder / "config.json").is_file():
         texts = folder
     else:
-        from tilth.serving.opening import refuse_adapter
+        from tilth.serving.opening import refuse_other
 
-        refuse_adapter(folder)
-        raise DataError("is neither a run nor a model", where=model,
-                        hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
+        refuse_other(model)
     return texts, vectors
 
 

@@ -249,6 +249,15 @@ def _rows_by_block(
     return tasks
 
 
+def shingles_of(texts: pa.Array, shingle: int) -> tuple[np.ndarray, np.ndarray]:
+    """(sizes, shingles) of texts; the sets one after the other."""
+    offsets, data = shingle_kernels.text_buffers(texts)
+    starts, values = shingle_kernels.shingle_sets(
+        offsets, data, shingle_kernels.character_table(), shingle
+    )
+    return np.diff(starts), values
+
+
 @dataclass(frozen=True)
 class _ShinglesOfBlock:
     """(sizes, shingles) of some documents of a block; the shingles one after the other."""
@@ -260,11 +269,8 @@ class _ShinglesOfBlock:
         block, rows, _ = task
         sizes, shingles = [], []
         for texts in self._texts(block, rows):
-            offsets, data = shingle_kernels.text_buffers(texts)
-            starts, values = shingle_kernels.shingle_sets(
-                offsets, data, shingle_kernels.character_table(), self.shingle
-            )
-            sizes.append(np.diff(starts))
+            count, values = shingles_of(texts, self.shingle)
+            sizes.append(count)
             shingles.append(values)
         return np.concatenate(sizes), np.concatenate(shingles)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from tilth.corpus import shingle_kernels
 from tilth.corpus.candidates import candidate_pairs, connected
-from tilth.corpus.near_duplicates import NearDuplicates
+from tilth.corpus.duplicates import group_equal
+from tilth.corpus.near_duplicates import NearDuplicates, shingles_of
 from tilth.corpus.shingle_store import ShingleStore
 
 # Characters of texts that are worked on at a time.
@@ -33,30 +33,23 @@ def near_families(texts: Sequence[str]) -> np.ndarray:
     method = NearDuplicates()
     made = [method.fingerprint(_batch(texts, part)) for part in _parts(texts, range(len(texts)))]
     table = pa.Table.from_batches(made, method.schema)
-    prints = _fixed(table, "fingerprint", np.dtype("V16"))[:, 0]
-    _, first, group = np.unique(prints, return_index=True, return_inverse=True)
-    # Groups of equal texts in the order of their first ones, so that the smallest number is first.
-    order = np.argsort(first)
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    first, group = first[order], place[group]
-    sizes = table.column("shingles").to_numpy()[first]
-    keys = np.ascontiguousarray(_fixed(table, "keys", np.dtype(np.uint32))[first].T)
+    groups = group_equal(table)
+    sizes = table.column("shingles").to_numpy()[groups.first]
+    column = table.column("keys").combine_chunks()
+    keys = np.frombuffer(column.buffers()[1], np.uint32).reshape(len(column), -1)
+    keys = np.ascontiguousarray(keys[groups.first].T)
     left, right, _ = candidate_pairs(
         lambda begin, end: keys[begin:end], method.bands, sizes, method.threshold,
         method.largest_bucket,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, ShingleStore(Path(folder), sizes) as store:
-        needed = np.unique(np.concatenate([left, right])).tolist()
-        for part in _parts(texts, [int(first[number]) for number in needed]):
-            offsets, data = shingle_kernels.text_buffers(_batch(texts, part).column("text"))
-            starts, shingles = shingle_kernels.shingle_sets(
-                offsets, data, shingle_kernels.character_table(), method.shingle
-            )
-            store.add(group[part], np.diff(starts), shingles)
+        needed = groups.first[np.unique(np.concatenate([left, right]))].tolist()
+        for part in _parts(texts, needed):
+            of_part = shingles_of(_batch(texts, part).column("text"), method.shingle)
+            store.add(groups.group[part], *of_part)
         edge = store.similarities(left, right) >= method.threshold
-    label = connected(len(first), left[edge], right[edge])
-    return first[label[group]]
+    label = connected(len(groups), left[edge], right[edge])
+    return groups.first[label[groups.group]]
 
 
 def _parts(texts: Sequence[str], places: Sequence[int]) -> Iterator[list[int]]:
@@ -70,16 +63,8 @@ def _parts(texts: Sequence[str], places: Sequence[int]) -> Iterator[list[int]]:
 
 def _batch(texts: Sequence[str], part: Sequence[int]) -> pa.RecordBatch:
     columns = [
-        pa.array([str(place) for place in part], pa.string()),
+        # Ids in the order of the texts: groups are numbered in the order of their smallest ids.
+        pa.array([f"{place:012}" for place in part], pa.string()),
         pa.array([texts[place] for place in part], pa.large_string()),
     ]
     return pa.RecordBatch.from_arrays(columns, ["id", "text"])
-
-
-def _fixed(table: pa.Table, name: str, kind: np.dtype) -> np.ndarray:
-    """A column of so many bytes each as (rows, numbers)."""
-    parts = [
-        np.frombuffer(chunk.buffers()[1], kind).reshape(len(chunk), -1)
-        for chunk in table.column(name).chunks
-    ]
-    return np.concatenate(parts)

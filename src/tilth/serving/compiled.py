@@ -1,7 +1,7 @@
 """All layers over the last tokens of a few sequences, each layer one call of a compiled loop.
 
     layers = compiled_layers(weights)             # None where this decoder is not of that kind
-    x = layers(x, cache, row)                     # x (rows, width)
+    x = layers(x, cache, row)                     # x (rows, width), changed in place
 
 For decoders with norms before both blocks and a gated inner layer (Llama, Mistral, Qwen2, Qwen3) in
 float32 on a processor. A step of one sequence is then little more than reading the weights: with
@@ -44,7 +44,7 @@ def compiled_layers(weights: Weights) -> Layers | None:
         from tilth.serving.kernels import layer
 
         assert row.last is not None
-        x = x.contiguous().clone()
+        x = x.contiguous()
         numbers, places = x.numpy(), row.slots.numpy()
         cos, sin = (one[:, 0].numpy() for one in row.angles)
         for of_layer, keys, values in zip(given, cache.keys, cache.values):

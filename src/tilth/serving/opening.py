@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tilth.errors import DataError, UsageError, nearest
 from tilth.models.folder import load_model, load_tokenizer
@@ -12,7 +12,7 @@ from tilth.serving.fallback import FallbackRunner
 from tilth.serving.model_runner import ModelRunner
 from tilth.serving.weights import refusal
 from tilth.store.write import read_json
-from tilth.tokens.special import special_ids
+from tilth.tokens.special import letters, special_ids, stated
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -47,12 +47,20 @@ def refuse_adapter(folder: str | Path) -> None:
     with the base that it names."""
     path = Path(folder) / "adapter_config.json"
     if path.is_file():
-        stated = read_json(path)
-        base = stated.get("base_model_name_or_path") if isinstance(stated, dict) else None
+        said = read_json(path)
+        base = said.get("base_model_name_or_path") if isinstance(said, dict) else None
         raise DataError(
             "is an adapter, which has to be put into its base first",
             where=str(folder), hint=f"tilth merge {folder} --base {base or 'BASE'} -o WHOLE",
         )  # fmt: skip
+
+
+def refuse_other(folder: str | Path) -> NoReturn:
+    """Raises DataError for a folder that is neither a run nor a model, as `refuse_adapter` for an
+    adapter's."""
+    refuse_adapter(folder)
+    raise DataError("is neither a run nor a model", where=str(folder),
+                    hint="tilth build DOCUMENTS -o RUN")  # fmt: skip
 
 
 def check_device(device: str) -> None:
@@ -100,41 +108,28 @@ def open_model(
         runner = FallbackRunner(loaded.to(device))  # type: ignore[arg-type]
     else:
         runner = ModelRunner(loaded, getattr(torch, dtype), device)
-    stated = _stated(folder)
+    said = stated(folder) if folder is not None else {}
     ends = {special.end}
     # The end of a turn, which the configuration of a tuned model may still lack.
-    turn = tokenizer.token_to_id(_content(stated.get("eos_token")))
+    turn = tokenizer.token_to_id(letters(said.get("eos_token")) or "")
     ends |= set() if turn is None else {turn}
     for config in (loaded.config, getattr(loaded, "generation_config", None)):
         named = getattr(config, "eos_token_id", None)
         ends |= {named} if isinstance(named, int) else set(named or ())
-    begin = _first(tokenizer, stated)
+    begin = _first(tokenizer, said)
     begin = special.begin if begin is None else begin
     return Opened(runner, tokenizer, begin, frozenset(ends), runner.shape.context, note)
 
 
-def _first(tokenizer: Tokenizer, stated: dict[str, Any]) -> int | None:
+def _first(tokenizer: Tokenizer, said: dict[str, Any]) -> int | None:
     """The token that the tokenizer itself puts before a text; None where it puts none."""
     whole = tokenizer.encode("a", add_special_tokens=True)
     bare = tokenizer.encode("a", add_special_tokens=False).ids
     if whole.ids and whole.special_tokens_mask[0] and whole.ids[1 : 1 + len(bare)] == bare:
         return whole.ids[0]
     # Some classes of `transformers` add it by this setting, whatever `tokenizer.json` says.
-    named = _content(stated.get("bos_token")) if stated.get("add_bos_token") is True else ""
-    return tokenizer.token_to_id(named)
-
-
-def _stated(folder: Path | None) -> dict[str, Any]:
-    """What a folder says of its tokenizer; nothing where there is none."""
-    path = folder / "tokenizer_config.json" if folder is not None else None
-    found = read_json(path) if path is not None and path.is_file() else {}
-    return found if isinstance(found, dict) else {}
-
-
-def _content(token: Any) -> str:
-    """The letters of a token, which stand alone or in an object."""
-    token = token.get("content") if isinstance(token, dict) else token
-    return token if isinstance(token, str) else ""
+    named = letters(said.get("bos_token")) if said.get("add_bos_token") is True else None
+    return tokenizer.token_to_id(named or "")
 
 
 def _undisturbed(model: PreTrainedModel, dtype: str, device: str) -> PreTrainedModel:

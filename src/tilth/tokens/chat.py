@@ -30,7 +30,7 @@ import numpy as np
 from tilth.errors import DataError, LimitError, TilthError
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
-from tilth.tokens.special import special_ids
+from tilth.tokens.special import special_ids, stated
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -80,20 +80,12 @@ class Chat:
         """With the tokenizer and, where there is one, the template of a model's folder."""
         folder = Path(folder)
         tokenizer = bpe.load(folder)
-        path, stated = folder / "tokenizer_config.json", {}
-        if path.is_file():
-            try:
-                stated = json.loads(path.read_text("utf-8"))
-            except ValueError as error:
-                raise DataError(f"not valid JSON: {error}", where=str(path)) from None
+        said = stated(folder)
         own = folder / "chat_template.jinja"
-        if own.is_file():
-            template = own.read_text("utf-8")
-        else:
-            template = _default(stated.get("chat_template"))
+        template = own.read_text("utf-8") if own.is_file() else _default(said.get("chat_template"))
         names = {
             key: value["content"] if isinstance(value, dict) else value
-            for key, value in stated.items()
+            for key, value in said.items()
             if key.endswith("_token") and value
         }
         end = special_ids(tokenizer, folder).end
@@ -210,11 +202,11 @@ class Chat:
         return "".join(parts)
 
 
-def _default(stated: Any) -> Any:
+def _default(given: Any) -> Any:
     """The template that is meant where a folder names several."""
-    if not isinstance(stated, list):
-        return stated
-    for one in stated:
+    if not isinstance(given, list):
+        return given
+    for one in given:
         if isinstance(one, dict) and one.get("name") == "default":
             return one.get("template")
     raise DataError("names several chat templates, and none of them is the default")

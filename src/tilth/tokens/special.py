@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tilth.errors import DataError
 from tilth.tokens.bpe import ENDS, MASK, PAD
@@ -77,20 +77,32 @@ def special_ids(tokenizer: Tokenizer, folder: str | Path | None = None) -> Speci
     )  # fmt: skip
 
 
+def stated(folder: str | Path, name: str = "tokenizer_config.json") -> dict[str, Any]:
+    """What a file of a folder says of its tokenizer; nothing where there is none.
+
+    Raises DataError for what is no JSON.
+    """
+    path = Path(folder) / name
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"not valid JSON: {error}", where=str(path)) from None
+    return value if isinstance(value, dict) else {}
+
+
+def letters(token: Any) -> str | None:
+    """Those of a special token, which stand alone or in an object; None for anything else."""
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None
+
+
 def _settings(folder: Path) -> dict[str, str]:
     """Names of special tokens that a folder states; empty where it states none."""
-    stated: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            value = json.loads(path.read_text("utf-8"))
-        except (UnicodeDecodeError, ValueError) as error:
-            raise DataError(f"not valid JSON: {error}", where=str(path)) from None
-        for key in KEYS.values() if isinstance(value, dict) else ():
-            token = value.get(key)
-            token = token.get("content") if isinstance(token, dict) else token
-            if isinstance(token, str):
-                stated[key] = token
-    return stated
+        value = stated(folder, name)
+        named = {key: letters(value.get(key)) for key in KEYS.values()}
+        found |= {key: token for key, token in named.items() if token is not None}
+    return found

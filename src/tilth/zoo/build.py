@@ -67,10 +67,9 @@ def model(name: str, *, progress: Progress = silent) -> ZooModel:
 
     made_by = recipe(name)
     text = read(made_by.sources, made_by.characters)
-    taught = (
-        {"teacher": model(made_by.teacher, progress=progress).digest} if made_by.teacher else {}
-    )
-    objective = _objective(made_by)
+    teacher = model(made_by.teacher, progress=progress) if made_by.teacher else None
+    taught = {"teacher": teacher.digest} if teacher else {}
+    objective = _objective(made_by, teacher)
     key = digest_value(
         [
             VERSION, made_by.to_value(), [list(source) for source in text.sources],
@@ -82,7 +81,7 @@ def model(name: str, *, progress: Progress = silent) -> ZooModel:
     if not is_complete(folder, {"digest": key}):
         with lock(folder):
             if not is_complete(folder, {"digest": key}):
-                _build(folder, name, key, made_by, text, progress)
+                _build(folder, name, key, made_by, text, objective, progress)
     return _open(folder)
 
 
@@ -128,8 +127,9 @@ def _open(folder: Path) -> ZooModel:
 
 
 def _build(
-    folder: Path, name: str, key: str, made_by: Recipe, text: Text, progress: Progress
-) -> None:
+    folder: Path, name: str, key: str, made_by: Recipe, text: Text, objective: Objective,
+    progress: Progress,
+) -> None:  # fmt: skip
     import torch
 
     from tilth.models.decoder import count_parameters
@@ -158,7 +158,6 @@ def _build(
         train, test = (
             TokenDocuments.of(*zip(*getattr(text, split)), tokenizer) for split in ("train", "test")
         )
-        objective = _objective(made_by)
         built = _fresh(made_by, tokenizer.get_vocab_size())
         history = fit(
             built, objective, train, tokens=made_by.tokens, batch_tokens=made_by.batch_tokens,
@@ -216,13 +215,14 @@ def _settings(made_by: Recipe) -> dict[str, Any]:
     return dict(NEAR) if made_by.kind == "masked" and made_by.near else {}
 
 
-def _objective(made_by: Recipe) -> Objective:
+def _objective(made_by: Recipe, teacher: ZooModel | None) -> Objective:
     """What the recipe trains with; PAD and MASK are the ids 1 and 2 of every zoo tokenizer."""
-    if made_by.teacher:
+    if teacher is not None:
         from tilth.objectives.distil import Distil
 
-        teacher = model(made_by.teacher).folder
-        return Distil(teacher=str(teacher), length=made_by.context, temperature=1.0, share=1.0)
+        return Distil(
+            teacher=str(teacher.folder), length=made_by.context, temperature=1.0, share=1.0
+        )
     if made_by.kind == "causal":
         from tilth.objectives.causal import Causal
 
