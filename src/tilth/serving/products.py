@@ -6,10 +6,10 @@
 
 In float32 on a processor there are three ways, by what was fastest here. Few rows go through a
 compiled loop (`kernels.product`), on one thread: 0.54 to 0.59 of MKL's time for one row, 0.82 of
-oneDNN's for eight, as long as it for 16, where whole layers are one call (`compiled`). More rows take the
-matrices as oneDNN lays them out: 0.65 to 0.85 of MKL's time up to 32 rows; reading whole prompts is
-as fast as with MKL. That layout is a copy beside the plain matrix: twice the memory, which
-`PACKED_SHARE` of the machine's bounds. Elsewhere, and above it, MKL has the plain matrix. The
+oneDNN's for eight, as long as it for 16, where whole layers are one call (`compiled`). More rows
+take the matrices as oneDNN lays them out: 0.65 to 0.85 of MKL's time up to 32 rows; reading whole
+prompts is as fast as with MKL. That layout is a copy beside the plain matrix: twice the memory,
+which `PACKED_SHARE` of the machine's bounds. Elsewhere, and above it, MKL has the plain matrix. The
 results are equal up to rounding.
 """
 
