@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilth.serving import kernels
+from tilth.serving.products import Linear, tiled
 from tilth.serving.rotary import turned
 
 
@@ -73,22 +74,30 @@ def test_attention_over_scattered_blocks(window: int, key_heads: int) -> None:
         np.testing.assert_allclose(found[row], wanted.reshape(-1).numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("rows", range(1, 10))
-@pytest.mark.parametrize("biased", [False, True])
-def test_products(rows: int, biased: bool) -> None:
+def in_panels(weight: np.ndarray) -> np.ndarray:
+    return tiled(Linear(torch.tensor(weight), None)).arrays[0]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 7, 13, 100])
+@pytest.mark.parametrize("outputs", [1, 24, 53])
+def test_products_are_added(rows: int, outputs: int) -> None:
     rng = np.random.default_rng(rows)
-    shapes = ((rows, 37), (21, 37), 21, (rows, 21))
-    x, weight, bias, residual = (rng.standard_normal(shape, np.float32) for shape in shapes)
-    none, found = np.empty((0, 0), np.float32), np.empty((rows, 21), np.float32)
-    if not biased:
-        bias = np.empty(0, np.float32)
-    wanted = x.astype(np.float64) @ weight.T.astype(np.float64) + (bias if biased else 0)
-    kernels.product(x, weight, bias, none, found)
+    shapes = ((rows, 37), (outputs, 37), (rows, outputs))
+    x, weight, found = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    wanted = found + x.astype(np.float64) @ weight.T.astype(np.float64)
+    kernels.product(x, in_panels(weight), found)
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-    # In place, as a layer adds to what goes through it.
-    before = residual.copy()
-    kernels.product(x, weight, bias, residual, residual)
-    np.testing.assert_allclose(residual, before + wanted, atol=1e-5)
+
+
+def test_a_rows_product_is_the_same_bits_beside_any_others() -> None:
+    rng = np.random.default_rng(3)
+    x, weight = (rng.standard_normal(shape, np.float32) for shape in ((123, 300), (50, 300)))
+    whole = np.zeros((123, 50), np.float32)
+    kernels.product(x, in_panels(weight), whole)
+    for first, last in ((0, 1), (4, 6), (9, 12), (5, 21), (47, 122)):
+        found = np.zeros((last - first, 50), np.float32)
+        kernels.product(x[first:last].copy(), in_panels(weight), found)
+        assert np.array_equal(found, whole[first:last])
 
 
 def test_gate_also_of_numbers_whose_exponentials_are_none() -> None:

@@ -2,10 +2,11 @@
 
 A step that decodes one token a sequence does little work in each of many small operations, and
 most of its time is the calling of them. Here a layer has four calls between its products instead of
-some forty, and where few sequences decode, one with them (`layer`): a product of few rows reads its
-matrix once from one end to the other, and takes as long as the memory does. The results are those
-of the same formulas in torch up to rounding; `model_runner`, `compiled` and `products` are the
-callers, and go through torch on other devices and in other precisions.
+some forty, and where sequences only decode, one with them (`layer`). A product reads its matrix
+from one end to the other, and fetches the next part of it while it multiplies: up to 8 rows take
+little longer than the memory does. The results are those of the same formulas in torch up to
+rounding; `model_runner`, `compiled` and `products` are the callers, and go through torch on other
+devices and in other precisions.
 
 Rows are tokens. `places`: the slot of each row in the cache. Sequences that decode have one row
 each, first in the row, and read their cache by blocks: `blocks[starts[i]:]` are those of row i.
@@ -14,9 +15,20 @@ each, first in the row, and read their cache by blocks: `blocks[starts[i]:]` are
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+# A matrix (out, in) lies in panels (ceil(out / PANEL), in, PANEL), zeros behind its end. A tile of
+# the result, TALL rows of PANEL numbers, stays in 12 registers of LANES numbers while it is summed.
+LANES, PANEL, TALL = 8, 24, 4
+# Rows that take a panel in turn before the next one: as many as stay in the processor's cache.
+TOGETHER = 48
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -132,37 +144,117 @@ def attend_last(
                     made[begin + i] += share * values[slot, head // shared, i]
 
 
+def _tile(tall: int) -> Callable[..., None]:
+    """found[to : to + tall, begin : begin + PANEL] += x[first : first + tall] times panel `number`,
+    for compiled loops.
+
+    Written as the instructions that are meant: of a plain loop the compiler keeps the sums in
+    memory. Beside each column that is multiplied, `step` numbers of the panels are fetched from
+    place `ahead` on, so that the next tiles find them in the processor's cache.
+    """
+
+    def instructions(context: Any, code: Any, signature: Any, given: Any) -> Any:
+        x, panels, found = (context.make_array(kind)(context, code, value)
+                            for kind, value in zip(signature.args[:3], given[:3]))  # fmt: skip
+        first, number, to, begin, ahead, step = given[3:]
+        whole, short, byte = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
+        lanes = ir.VectorType(ir.FloatType(), LANES)
+        nothing = ir.Constant(lanes, ir.Undefined)
+        everywhere = ir.Constant(ir.VectorType(short, LANES), [0] * LANES)
+        multiply_add = cgutils.get_or_insert_function(
+            code.module, ir.FunctionType(lanes, [lanes] * 3), f"llvm.fma.v{LANES}f32"
+        )
+        fetch = cgutils.get_or_insert_function(
+            code.module, ir.FunctionType(ir.VoidType(), [byte, short, short, short]),
+            "llvm.prefetch.p0",
+        )  # fmt: skip
+
+        def at(pointer: Any, *places: Any) -> Any:
+            for place in places:
+                pointer = code.gep(pointer, [place])
+            return pointer
+
+        def row(array: Any, number: Any, more: int) -> Any:
+            wide = cgutils.unpack_tuple(code, array.shape)[1]
+            return at(array.data, code.mul(code.add(number, whole(more)), wide))
+
+        def vectors(pointer: Any) -> list[Any]:
+            return [code.bitcast(at(pointer, whole(lane)), lanes.as_pointer())
+                    for lane in range(0, PANEL, LANES)]  # fmt: skip
+
+        size = cgutils.unpack_tuple(code, x.shape)[1]
+        panel = at(panels.data, code.mul(code.mul(number, size), whole(PANEL)))
+        sums: list[tuple[Any, list[tuple[Any, Any]]]] = []
+        for more in range(tall):
+            places = vectors(at(row(found, to, more), begin))
+            totals = [(place, cgutils.alloca_once(code, lanes)) for place in places]
+            for place, total in totals:
+                code.store(code.load(place, align=4), total)
+            sums.append((row(x, first, more), totals))
+        with cgutils.for_range(code, size) as column:
+            coming = at(panels.data, ahead, code.mul(column.index, step))
+            # To be read, and to stay near.
+            code.call(fetch, [code.bitcast(coming, byte), short(0), short(2), short(1)])
+            weights = vectors(at(panel, code.mul(column.index, whole(PANEL))))
+            weights = [code.load(place, align=4) for place in weights]
+            for numbers, totals in sums:
+                value = code.load(at(numbers, column.index))
+                alone = code.insert_element(nothing, value, short(0))
+                same = code.shuffle_vector(alone, nothing, everywhere)
+                for weight, (_, total) in zip(weights, totals):
+                    code.store(code.call(multiply_add, [same, weight, code.load(total)]), total)
+        for _, totals in sums:
+            for place, total in totals:
+                code.store(code.load(total), place, align=4)
+        return context.get_dummy_value()
+
+    @intrinsic
+    def tile(typing, x, panels, found, first, number, to, begin, ahead, step):  # type: ignore[no-untyped-def]
+        kinds = (x, panels, found, first, number, to, begin, ahead, step)
+        # Only arrays in one piece; numba says that there is no such function for others.
+        whole = all(kind.layout == "C" and kind.dtype == numba.float32 for kind in kinds[:3])
+        return (numba.void(*kinds), instructions) if whole else None
+
+    return tile
+
+
+_four, _three, _two, _one = _tile(4), _tile(3), _tile(2), _tile(1)
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def product(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, residual: np.ndarray, found: np.ndarray
-) -> None:
-    """found (rows, out) = residual + x (rows, in) weight' (out, in) + bias. `bias` and `residual`
-    may be empty, and `found` may be `residual`."""
+def product(x: np.ndarray, panels: np.ndarray, found: np.ndarray) -> None:
+    """found (rows, out) += x (rows, in) weight', of a weight (out, in) that lies in panels.
+
+    What a row gets does not depend on the others, to the last bit.
+    """
     rows, size = x.shape
-    for out in range(len(weight)):
-        line = weight[out]
-        plus = bias[out] if len(bias) else np.float32(0)
-        # Two at a time: more rows share what was read, and their sums still fit into registers.
-        for row in range(0, rows - 1, 2):
-            first, second = x[row], x[row + 1]
-            one = two = np.float32(0)
-            for i in range(size):
-                number = line[i]
-                one += first[i] * number
-                two += second[i] * number
-            if len(residual):
-                one += residual[row, out]
-                two += residual[row + 1, out]
-            found[row, out] = one + plus
-            found[row + 1, out] = two + plus
-        if rows % 2:
-            last = x[rows - 1]
-            one = np.float32(0)
-            for i in range(size):
-                one += last[i] * line[i]
-            if len(residual):
-                one += residual[rows - 1, out]
-            found[rows - 1, out] = one + plus
+    outputs = found.shape[1]
+    edge = np.empty((TALL, PANEL), np.float32)
+    for top in range(0, rows, TOGETHER):
+        bottom = min(rows, top + TOGETHER)
+        # The tiles of a panel fetch the next one between them; what few rows leave, the processor
+        # foresees by itself.
+        step = min(8, PANEL // ((bottom - top + TALL - 1) // TALL))
+        for number in range(len(panels)):
+            begin, ahead = number * PANEL, (number + 1) * PANEL * size
+            wide = min(PANEL, outputs - begin)
+            for first in range(top, bottom, TALL):
+                tall = min(TALL, bottom - first)
+                made, to, left = found, first, begin
+                if wide < PANEL:
+                    made, to, left = edge, 0, 0
+                    edge[:tall, :wide] = found[first : first + tall, begin:]
+                if tall == 4:
+                    _four(x, panels, made, first, number, to, left, ahead, step)
+                elif tall == 3:
+                    _three(x, panels, made, first, number, to, left, ahead, step)
+                elif tall == 2:
+                    _two(x, panels, made, first, number, to, left, ahead, step)
+                else:
+                    _one(x, panels, made, first, number, to, left, ahead, step)
+                if wide < PANEL:
+                    found[first : first + tall, begin:] = edge[:tall, :wide]
+                ahead += step * size
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
@@ -190,14 +282,18 @@ def layer(
     """A whole layer, in place, over x (rows, width): the last token of as many sequences.
 
     Norms before both blocks, a gated inner layer with silu, a bias of qkv only (or empty); norms of
-    heads may be empty. Everything else as in `attend_last` and `turn_and_keep`.
+    heads may be empty. qkv, out, up and down lie in panels; everything else as in `attend_last` and
+    `turn_and_keep`.
     """
     rows, width = x.shape
-    size, none = keys.shape[2], np.empty((0, 0), np.float32)
+    size = keys.shape[2]
     normed = np.empty((rows, width), np.float32)
     rms_norm(x, before_attention, epsilon, normed)
-    mixed = np.empty((rows, heads + 2 * key_heads, size), np.float32)
-    product(normed, qkv, bias, none, mixed.reshape(rows, -1))
+    mixed = np.zeros((rows, heads + 2 * key_heads, size), np.float32)
+    flat = mixed.reshape(rows, -1)
+    if len(bias):
+        flat[:] = bias
+    product(normed, qkv, flat)
     if len(query_norm):
         for row in range(rows):
             rms_norm(mixed[row, :heads], query_norm, epsilon, mixed[row, :heads])
@@ -208,11 +304,10 @@ def layer(
     attend_last(
         mixed, heads, keys, values, blocks, starts, lengths, block, scale, window, seen
     )  # fmt: skip
-    empty = np.empty(0, np.float32)
-    product(seen, out, empty, x, x)
+    product(seen, out, x)
     rms_norm(x, before_inner, epsilon, normed)
-    inner = np.empty((rows, len(up)), np.float32)
-    product(normed, up, empty, none, inner)
-    gated = np.empty((rows, len(up) // 2), np.float32)
+    inner = np.zeros((rows, 2 * down.shape[1]), np.float32)
+    product(normed, up, inner)
+    gated = np.empty((rows, down.shape[1]), np.float32)
     gate(inner, gated)
-    product(gated, down, empty, x, x)
+    product(gated, down, x)

@@ -4,13 +4,11 @@
     y = product(x, layer.out)               # x W' + b
     y = product(x, layer.out, residual)     # residual + x W' + b
 
-In float32 on a processor there are three ways, by what was fastest here. Few rows go through a
-compiled loop (`kernels.product`), on one thread: 0.54 to 0.59 of MKL's time for one row, 0.82 of
-oneDNN's for eight, as long as it for 16, where whole layers are one call (`compiled`). More rows
-take the matrices as oneDNN lays them out: 0.65 to 0.85 of MKL's time up to 32 rows; reading whole
-prompts is as fast as with MKL. That layout is a copy beside the plain matrix: twice the memory,
-which `PACKED_SHARE` of the machine's bounds. Elsewhere, and above it, MKL has the plain matrix. The
-results are equal up to rounding.
+In float32 on a processor there are three ways, by what was fastest here. On one thread all rows go
+through compiled tiles (`kernels.product`), and on two up to 24 (`FEW`); whole layers of decodes are
+then one call (`compiled`). More rows and more threads take the matrices as oneDNN lays them out.
+Both layouts are copies beside the plain matrix, which `PACKED_SHARE` of the machine's memory
+bounds. Elsewhere, and above that, MKL has the plain matrix. The results are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -24,18 +22,18 @@ if TYPE_CHECKING:
 
     from tilth.serving.weights import Weights
 
-# Packed copies may take this share of the machine's memory.
-PACKED_SHARE = 0.125
-# How many rows the layout is chosen for; it serves others as well.
+# Copies may take this share of the machine's memory.
+PACKED_SHARE = 0.25
+# How many rows oneDNN's layout is chosen for; it serves others as well.
 ROWS = 16
-# Rows up to which the loop was fastest, by torch's threads; it has one itself.
-FEW = {1: 16, 2: 8}
+# Rows up to which the tiles were fastest, by torch's threads; they have one themselves.
+FEW = {1: 1 << 30, 2: 24}
 
 
 class Linear(NamedTuple):
     """y = x W' + b. `weight` (out, in), `bias` (out) or None. `arrays`: both as compiled loops take
-    them, an empty one for no bias; `packed`: the weight again, in a layout of oneDNN's own; None
-    where that is not so."""
+    them, the weight in panels, an empty array for no bias; `packed`: the weight again, in a layout
+    of oneDNN's own; None where that is not so."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
@@ -44,15 +42,15 @@ class Linear(NamedTuple):
 
 
 def few(rows: int) -> bool:
-    """Whether so many rows go through the loop, where there is one."""
+    """Whether so many rows go through the tiles, where there are some."""
     import torch
 
     return rows <= FEW.get(torch.get_num_threads(), 0)
 
 
 def pack(weights: Weights) -> None:
-    """Give every matrix of the layers and of the head its arrays where that is possible, and its
-    packed copy where they are small enough as well."""
+    """Give every matrix of the layers and of the head the copies that this many threads use, where
+    that is possible and they are small enough."""
     import torch
 
     parts = ("qkv", "out", "up", "down")
@@ -63,31 +61,41 @@ def pack(weights: Weights) -> None:
         return
     # An operator that torch keeps for its own compiler: another version may lack it.
     known = hasattr(torch.ops.mkldnn, "_linear_pointwise") and torch.backends.mkldnn.is_available()
+    threads = torch.get_num_threads()
+    ways = [tiled] * (threads in FEW) + [packed] * (threads > 1 and known)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    small = sum(linear.weight.nbytes for linear in linears) <= PACKED_SHARE * memory
-    made = packed if known and small else looped
-    for layer in weights.layers:
-        for part in parts:
-            setattr(layer, part, made(getattr(layer, part)))
-    weights.head = made(weights.head)
+    every = sum(linear.weight.nbytes for linear in linears)
+    for way in ways[: int(PACKED_SHARE * memory / every)]:
+        for layer in weights.layers:
+            for part in parts:
+                setattr(layer, part, way(getattr(layer, part)))
+        weights.head = way(weights.head)
 
 
-def looped(linear: Linear) -> Linear:
+def tiled(linear: Linear) -> Linear:
     """The same with its arrays."""
     import numpy as np
+    from torch.nn.functional import pad
 
-    # A matrix may lie input first in memory; the loop and packing read it output first.
-    weight = linear.weight.contiguous()
+    from tilth.serving.kernels import PANEL
+
+    weight = linear.weight
+    outputs, size = weight.shape
+    parts = pad(weight, (0, 0, 0, -outputs % PANEL)).view(-1, PANEL, size).transpose(1, 2)
+    # NumPy asks for large pages, which are faster to read.
+    panels = np.empty(parts.shape, np.float32)
+    panels[:] = parts.numpy()
     bias = np.empty(0, np.float32) if linear.bias is None else linear.bias.numpy()
-    return linear._replace(weight=weight, arrays=(weight.numpy(), bias))
+    return linear._replace(arrays=(panels, bias))
 
 
 def packed(linear: Linear) -> Linear:
-    """The same with its arrays and its packed copy."""
+    """The same with its copy for oneDNN."""
     import torch
 
-    linear = looped(linear)
-    return linear._replace(packed=torch.ops.mkldnn._reorder_linear_weight(linear.weight, ROWS))
+    # A matrix may lie input first in memory; packing reads it output first.
+    weight = linear.weight.contiguous()
+    return linear._replace(packed=torch.ops.mkldnn._reorder_linear_weight(weight, ROWS))
 
 
 def product(x: torch.Tensor, linear: Linear, residual: torch.Tensor | None = None) -> torch.Tensor:
@@ -96,7 +104,11 @@ def product(x: torch.Tensor, linear: Linear, residual: torch.Tensor | None = Non
 
     weight, bias, arrays, copy = linear
     if arrays is not None and few(x.shape[0]):
-        return _loop(x.contiguous(), arrays, residual)
+        found = torch.zeros(len(x), len(weight)) if residual is None else residual.clone()
+        if bias is not None:
+            found += bias
+        _tiles(x.contiguous().numpy(), arrays[0], found.numpy())
+        return found
     if copy is not None and x.shape[0] > 1:
         x = x.contiguous()
         if residual is None:
@@ -109,15 +121,7 @@ def product(x: torch.Tensor, linear: Linear, residual: torch.Tensor | None = Non
     return residual + torch.nn.functional.linear(x, weight, bias)
 
 
-def _loop(
-    x: torch.Tensor, arrays: tuple[np.ndarray, np.ndarray], residual: torch.Tensor | None
-) -> torch.Tensor:
-    import numpy as np
-    import torch
+def _tiles(x: np.ndarray, panels: np.ndarray, found: np.ndarray) -> None:
+    from tilth.serving import kernels
 
-    from tilth.serving.kernels import product as loop
-
-    found = torch.empty(x.shape[0], len(arrays[0]))
-    more = np.empty((0, 0), np.float32) if residual is None else residual.contiguous().numpy()
-    loop(x.numpy(), *arrays, more, found.numpy())
-    return found
+    kernels.product(x, panels, found)

@@ -29,8 +29,9 @@ CARD = Card(
     "decodes, so that a batch of requests is done sooner.",
     part='Engine(MODEL, policy="decode_maximal", row=256)',
     modules=(
-        "tilth.serving.cost_table", "tilth.serving.load", "tilth.serving.scheduler",
-        "tilth.serving.virtual", "tilth.systems._serving_loads",
+        "tilth.serving.compiled", "tilth.serving.cost_table", "tilth.serving.kernels",
+        "tilth.serving.load", "tilth.serving.model_runner", "tilth.serving.products",
+        "tilth.serving.scheduler", "tilth.serving.virtual", "tilth.systems._serving_loads",
     ),
     model_kind="causal",
     arxiv="2308.16369",
