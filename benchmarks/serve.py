@@ -3,7 +3,8 @@ token ids.
 
 Run: python benchmarks/serve.py [--repeats 9] [--table prefill --table decode ...] [--peers FOLDER]
 Prints tables and, last, one JSON object. One thread each, interleaved repeats, medians of CPU
-seconds and their spread (largest over smallest).
+seconds and their spread (largest over smallest); with --device cuda seconds of the clock, beside
+`transformers` there.
 
 prefill: prompts of equal and of mixed lengths, beside `transformers` with all padded to the longest
   and sorted by length and padded in groups of four.
@@ -85,17 +86,30 @@ def words() -> Any:
     return bpe.train(texts, VOCABULARY)
 
 
-def cpu(function: Callable, *arguments: Any) -> float:
-    began = time.process_time()
+def now(device: Any) -> float:
+    """Seconds of the processor, or of the clock once a device has done what it was given."""
+    if device.type == "cpu":
+        return time.process_time()
+    torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def name_of(device: Any) -> str:
+    return machine() if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def spent(device: Any, function: Callable, *arguments: Any) -> float:
+    began = now(device)
     function(*arguments)
-    return time.process_time() - began
+    return now(device) - began
 
 
 def padded(theirs: Any, prompts: list[list[int]]) -> None:
     """Keys, values and first logits of all prompts, padded on the left."""
     longest = max(map(len, prompts))
-    ids = torch.tensor([[0] * (longest - len(one)) + one for one in prompts])
-    mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in prompts])
+    ids = torch.tensor([[0] * (longest - len(one)) + one for one in prompts], device=theirs.device)
+    mask = torch.tensor([[0] * (longest - len(one)) + [1] * len(one) for one in prompts],
+                        device=theirs.device)  # fmt: skip
     with torch.inference_mode():
         positions = (mask.cumsum(1) - 1).clamp(min=0)
         theirs(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True,
@@ -110,21 +124,22 @@ def sorted_padded(theirs: Any, prompts: list[list[int]]) -> None:
 
 def generated(theirs: Any, prompts: list[list[int]], new: int) -> None:
     with torch.inference_mode():
-        theirs.generate(torch.tensor(prompts), max_new_tokens=new, do_sample=False,
-                        eos_token_id=None, pad_token_id=0)  # fmt: skip
+        ids = torch.tensor(prompts, device=theirs.device)
+        theirs.generate(ids, max_new_tokens=new, do_sample=False, eos_token_id=None,
+                        pad_token_id=0)  # fmt: skip
 
 
 def decode(engine: Engine, prompts: list[list[int]], new: int) -> float:
-    """CPU seconds a token, once all prompts have been read."""
+    """Seconds a token, once all prompts have been read."""
     for prompt in prompts:
         engine.submit(prompt, new + 1, GREEDY)
     while any(not live.made for live in (*engine.running, *engine.waiting)):
         engine.step()
     left = sum(live.tokens - len(live.made) for live in engine.running)
-    began = time.process_time()
+    began = now(engine.runner.device)
     while engine.busy:
         engine.step()
-    return (time.process_time() - began) / left
+    return (now(engine.runner.device) - began) / left
 
 
 class Times:
@@ -161,9 +176,9 @@ class Times:
 def prefill_table(times: Times, ours: Engine, theirs: Any, rng: Any, name: str = "tilth") -> None:
     for what, lengths in LENGTHS.items():
         prompts = [rng.integers(1, VOCABULARY, length).tolist() for length in lengths]
-        times.note(what, name, cpu(ours.complete, prompts, 1, GREEDY))
-        times.note(what, "padded", cpu(padded, theirs, prompts))
-        times.note(what, "sorted, padded", cpu(sorted_padded, theirs, prompts))
+        times.note(what, name, spent(theirs.device, ours.complete, prompts, 1, GREEDY))
+        times.note(what, "padded", spent(theirs.device, padded, theirs, prompts))
+        times.note(what, "sorted, padded", spent(theirs.device, sorted_padded, theirs, prompts))
 
 
 def decode_table(times: Times, ours: Engine, theirs: Any, rng: Any, new: int,
@@ -172,11 +187,11 @@ def decode_table(times: Times, ours: Engine, theirs: Any, rng: Any, new: int,
         prompts = rng.integers(1, VOCABULARY, (batch, PROMPT)).tolist()
         what = f"decode, batch {batch}"
         times.note(what, "tilth", decode(ours, prompts, new))
-        first, whole = (cpu(generated, theirs, prompts, n) for n in (1, new + 1))
+        first, whole = (spent(theirs.device, generated, theirs, prompts, n) for n in (1, new + 1))
         times.note(what, "generate", (whole - first) / (new * batch))
         for who, peer in peers.items():
-            spent = [peer.seconds(prompts, n) for n in (1, new + 1)]
-            each = None if None in spent else (spent[1] - spent[0]) / (new * batch)
+            took = [peer.seconds(prompts, n) for n in (1, new + 1)]
+            each = None if None in took else (took[1] - took[0]) / (new * batch)
             times.note(what, who, each, peer.reason)
 
 
@@ -256,17 +271,22 @@ def main() -> None:
     parser.add_argument("--policy", action="append", choices=POLICIES, help="default: all")
     parser.add_argument("--peers", type=Path, help="folder of the peers' environments")
     parser.add_argument("--no-peers", action="store_true", help="transformers only")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ...; peers have cpu")
     given = parser.parse_args()
+    given.no_peers |= given.device != "cpu"
     tables = given.table or TABLES
     torch.set_num_threads(1)
     theirs, tokenizer, rng = model(given.layers), words(), np.random.default_rng(0)
+    theirs = theirs.to(given.device)
 
     def engine(policy: str, row: int = 1024, **options: Any) -> Engine:
         # No sharing: every repeat is to read everything.
-        return Engine(theirs, tokenizer, policy=policy, row=row, share=False, **options)
+        return Engine(theirs, tokenizer, policy=policy, row=row, share=False,
+                      device=given.device, **options)  # fmt: skip
 
     figures: dict[str, Any] = {
-        "machine": machine(), "parameters": sum(p.numel() for p in theirs.parameters()),
+        "machine": name_of(theirs.device),
+        "parameters": sum(p.numel() for p in theirs.parameters()),
         "repeats": given.repeats, "versions": {"torch": torch.__version__},
     }  # fmt: skip
     gates: dict[str, bool] = {}
@@ -301,7 +321,7 @@ def main() -> None:
             if "decode" in tables:
                 decode_table(times, ours, theirs, rng, given.new, peers)
             if "bf16" in tables:
-                if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+                if given.device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported():
                     prefill_table(half, ours16, theirs16, rng)
                 decode_table(half, ours16, theirs16, rng, given.new, {})
         figures["over_tilth"] = times.table("tilth")

@@ -18,6 +18,7 @@ from typing import Any
 from tilth.evaluation.card import Card, Claim, Invariant, Measured, ModelSource, Prepared
 from tilth.systems import _pearl_arms
 from tilth.systems._pearl_arms import RECKONED, RUN, TRIAL, WALL, Inputs, arm, plain_arm
+from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="pearl",
@@ -28,10 +29,10 @@ CARD = Card(
     "faster than a draft and a target that take turns.",
     part='tilth generate MODEL "text" --draft SMALL_MODEL --strategy pearl',
     modules=(
-        "tilth.serving.strategies.acceptance", "tilth.serving.strategies.drafting",
+        *ENGINE, "tilth.serving.strategies.acceptance", "tilth.serving.strategies.drafting",
         "tilth.serving.strategies.length", "tilth.serving.strategies.remote",
         "tilth.serving.strategies.speculative", "tilth.serving.strategies.stream",
-        "tilth.systems._pearl_arms", "tilth.systems._threads",
+        "tilth.systems._pearl_arms", "tilth.systems._timed_engine",
     ),
     simulated="models with random weights, for time; by the clock, which drafted tokens are right, "
     "as often as the distilled draft's",

@@ -30,6 +30,7 @@ from tilth.systems._prepacking_arms import (
     speedup,
 )
 from tilth.systems._prepacking_prompts import EQUAL, SOME, WIDE
+from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="prepacking",
@@ -41,9 +42,9 @@ CARD = Card(
     "each seeing only itself, than when they are padded, and the caches are the same.",
     part="tilth.serving.prepacking.prefill(runner, cache, prompts); Engine(policy='prepacked')",
     modules=(
-        "tilth.serving.attention", "tilth.serving.cache", "tilth.serving.model_runner",
-        "tilth.serving.prepacking", "tilth.systems._prepacking_arms",
-        "tilth.systems._prepacking_prompts", "tilth.systems._threads",
+        *ENGINE, "tilth.serving.attention", "tilth.serving.cache", "tilth.serving.prepacking",
+        "tilth.systems._prepacking_arms", "tilth.systems._prepacking_prompts",
+        "tilth.systems._timed_engine",
     ),
     model_kind="causal",
     arxiv="2404.09529",

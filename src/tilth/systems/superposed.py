@@ -26,6 +26,7 @@ from tilth.systems._superposed_arms import (
     nucleus,
     superposed,
 )
+from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="superposed",
@@ -36,9 +37,9 @@ CARD = Card(
     "fast for three as from three runs, and are about as good.",
     part='tilth generate MODEL "text" --drafts 3',
     modules=(
-        "tilth.serving.strategies.ngrams", "tilth.serving.strategies.stream",
+        *ENGINE, "tilth.serving.strategies.ngrams", "tilth.serving.strategies.stream",
         "tilth.serving.strategies.superposed", "tilth.systems._superposed_arms",
-        "tilth.systems._threads",
+        "tilth.systems._timed_engine",
     ),
     arxiv="2405.18400",
     simulated="models with random weights, for time",
