@@ -4,11 +4,12 @@
     y = product(x, layer.out)               # x W' + b
     y = product(x, layer.out, residual)     # residual + x W' + b
 
-In float32 on a processor there are three ways, by what was fastest here. On one thread all rows go
-through compiled tiles (`kernels.product`), and on two up to 24 (`FEW`); whole layers of decodes are
-then one call (`compiled`). More rows and more threads take the matrices as oneDNN lays them out.
-Both layouts are copies beside the plain matrix, which `PACKED_SHARE` of the machine's memory
-bounds. Elsewhere, and above that, MKL has the plain matrix. The results are equal up to rounding.
+In float32 on a processor there are three ways, by what was fastest on the machine this was written
+on (`benchmarks/products.py`). On one thread all rows go through compiled tiles (`kernels.product`),
+on two up to 24 (`FEW`); whole layers of decodes are then one call (`compiled`). More rows and more
+threads take the matrices as oneDNN lays them out. Both layouts are copies beside the plain matrix;
+`PACKED_SHARE` of the machine's memory bounds both together, and the tiles' comes first. Elsewhere,
+and above that, MKL has the plain matrix. The results are equal up to rounding.
 """
 
 from __future__ import annotations
