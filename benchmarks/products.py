@@ -13,7 +13,7 @@ import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 
@@ -23,6 +23,27 @@ from tilth.serving.products import Linear, packed, tiled
 
 ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256, 512, 1024)
 WIDTH, INNER, VOCABULARY = 384, 1024, 4096
+
+
+Inputs, Founds = dict[int, torch.Tensor], Sequence[torch.Tensor]
+
+
+def tiles(linears: Sequence[Linear], inputs: Inputs, founds: Founds) -> None:
+    for linear, found in zip(linears, founds):
+        assert linear.arrays is not None
+        x = inputs[linear.weight.shape[1]]
+        kernels.product(x.numpy(), linear.arrays[0], found.numpy())
+
+
+def onednn(linears: Sequence[Linear], inputs: Inputs, founds: Founds) -> None:
+    for linear in linears:
+        x = inputs[linear.weight.shape[1]]
+        torch.ops.mkldnn._linear_pointwise(x, linear.packed, None, "none", [], "")
+
+
+def mkl(linears: Sequence[Linear], inputs: Inputs, founds: Founds) -> None:
+    for linear in linears:
+        torch.nn.functional.linear(inputs[linear.weight.shape[1]], linear.weight)
 
 
 def main() -> None:
@@ -44,28 +65,13 @@ def main() -> None:
         inputs = {size: torch.randn(rows, size) for size in (WIDTH, INNER)}
         founds = [torch.zeros(rows, len(linear.weight)) for linear in linears]
 
-        def tiles() -> None:
-            for linear, found in zip(linears, founds):
-                x = inputs[linear.weight.shape[1]].numpy()
-                kernels.product(x, linear.arrays[0], found.numpy())
-
-        def onednn() -> None:
-            for linear in linears:
-                x = inputs[linear.weight.shape[1]]
-                torch.ops.mkldnn._linear_pointwise(x, linear.packed, None, "none", [], "")
-
-        def mkl() -> None:
-            for linear in linears:
-                torch.nn.functional.linear(inputs[linear.weight.shape[1]], linear.weight)
-
-        ways: tuple[Callable[[], None], ...] = (tiles, onednn, mkl)
         seconds: dict[str, list[float]] = defaultdict(list)
         times = max(1, 64 // rows)
         for repeat in range(1 + given.repeats):
-            for way in ways:
+            for way in (tiles, onednn, mkl):
                 began = clock()
                 for _ in range(times):
-                    way()
+                    way(linears, inputs, founds)
                 # The first time compiles and fills caches.
                 if repeat:
                     seconds[way.__name__].append((clock() - began) / times)
