@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from tokenizers import Tokenizer
 
-from tilth.cli.generate import forecast
 from tilth.cli.main import run
 from tilth.errors import DataError
 from tilth.models.folder import save_model
 from tilth.serving.engine import Engine
+from tilth.serving.strategies import advice
 from tilth.serving.strategies.length import Forecast
 from tilth.tokens import bpe
 
@@ -68,10 +68,11 @@ def test_a_draft_says_what_it_is_expected_to_save(folder, capsys):
     assert run([*asked, "--draft", str(folder)]) == 0
     drafted = capsys.readouterr()
     assert drafted.out == plain.out and not plain.err
+    assert drafted.err.startswith("the model and its draft are measured")
     assert re.search(r"at a time: \d+; where 75% of them .* [0-9.]+ times the tokens", drafted.err)
-    assert forecast(SimpleNamespace(forecast=Forecast(4, 0.9))).endswith("no time here")
-    assert forecast(SimpleNamespace(forecast=Forecast(4, 1.6))).endswith("the model alone")
-    assert forecast(Engine(folder)) == ""
+    assert advice(SimpleNamespace(forecast=Forecast(4, 0.9))).endswith("no time here")
+    assert advice(SimpleNamespace(forecast=Forecast(4, 1.6))).endswith("the model alone")
+    assert advice(Engine(folder)) == ""
 
 
 def test_an_adapter_is_no_model(tmp_path, capsys):

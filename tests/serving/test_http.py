@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ from tilth.tokens.chat import Chat
 DOCS = (Path(__file__).parents[2] / "docs" / "serving.md").read_text("utf-8")
 LIMITS = Limits(queue=32, choices=24, deadline=60.0, body=200_000)
 TALK = [{"role": "system", "content": "one"}, {"role": "user", "content": "two \u20ac three?"}]
+TALKED = {"messages": TALK}
 PLAIN = {"prompt": "one two", "max_tokens": 8, "temperature": 0}
 
 
@@ -310,6 +312,69 @@ def test_the_docs_program_runs(server, folder, capsys):
     assert "http://127.0.0.1:8000" in program
     exec(program.replace("127.0.0.1:8000", f"127.0.0.1:{server[1]}"), {})
     assert capsys.readouterr().out
+
+
+def test_settings_of_the_chat_template(folder, tmp_path):
+    import openai
+
+    shutil.copytree(folder, tmp_path / "thinks")
+    (tmp_path / "thinks" / "chat_template.jinja").write_text(
+        "{% for m in messages %}{{ m.content }}{% endfor %}{% if thinks %} hm{% endif %}"
+    )
+    service = http.Service(TextModel("thinks", tmp_path / "thinks", Engine(folder)))
+    body = {"messages": TALK, "chat_template_kwargs": {"thinks": True}}
+    with served(service) as address:
+        counts = [ask(address, "/tokenize", given)[1]["count"] for given in (body, TALKED)]
+        assert counts[0] > counts[1]
+        _, found, _ = ask(address, "/v1/chat/completions", {**body, "max_tokens": 2})
+        assert found["usage"]["prompt_tokens"] == counts[0]
+        with openai.OpenAI(base_url=f"http://127.0.0.1:{address[1]}/v1", api_key="none") as own:
+            answer = own.chat.completions.create(
+                model="thinks", messages=TALK, max_tokens=2, extra_body={
+                    "chat_template_kwargs": body["chat_template_kwargs"]})  # fmt: skip
+        assert answer.usage.prompt_tokens == counts[0]
+        for wrong in ({"think": True}, {"thinks": []}, {"thinks": None}, [], "x"):
+            status, found, _ = ask(address, "/tokenize", {**body, "chat_template_kwargs": wrong})
+            assert status == 400 and "chat" in found["error"]["message"], wrong
+    service.stop()
+
+
+def measured(address):
+    status, text, headers = ask(address, "/metrics")
+    assert status == 200 and headers["content-type"].startswith("text/plain")
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+def test_what_the_server_did_is_measured(folder):
+    service = http.Service(TextModel("my-model", folder, Engine(folder), LIMITS))
+    with served(service) as address:
+        for body in (PLAIN, {**PLAIN, "n": 2, "stream": True}, {**PLAIN, "max_tokens": 10_000}):
+            ask(address, "/v1/completions", body)
+        ask(address, "/v1/nowhere")
+        found = measured(address)
+        prompt = ask(address, "/tokenize", {"prompt": PLAIN["prompt"]})[1]["count"]
+    service.stop()
+    path = 'path="/v1/completions"'
+    assert found[f'tilth_requests_total{{{path},status="200"}}'] == 2
+    assert found[f'tilth_requests_total{{{path},status="400"}}'] == 1
+    assert found[f"tilth_request_seconds_count{{{path}}}"] == 3
+    assert not any("nowhere" in name for name in found)
+    written = found["tilth_answer_tokens_total"]
+    assert 3 <= written <= 24 and found["tilth_prompt_tokens_total"] == 3 * prompt
+    assert found["tilth_first_token_seconds_count"] == 3
+    assert found["tilth_between_tokens_seconds_count"] == written - 3
+    assert found["tilth_answers_running"] == found["tilth_answers_waiting"] == 0
+    assert found["tilth_answers_most"] == LIMITS.queue
+    assert found["tilth_cache_tokens"] >= found["tilth_cache_tokens_free"] > 0
+
+
+def test_without_a_model_there_is_little_to_measure():
+    with served(http.Service()) as address:
+        ask(address, "/v1/models")
+        found = measured(address)
+    assert found['tilth_requests_total{path="/v1/models",status="200"}'] == 1
+    assert found["tilth_answer_tokens_total"] == 0 and "tilth_answers_running" not in found
 
 
 # The guard ---------------------------------------------------------------------------------------

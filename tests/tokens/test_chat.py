@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import transformers
 
-from tilth.errors import DamagedError, DataError, LimitError
+from tilth.errors import DamagedError, DataError, LimitError, UsageError
 from tilth.tokens import bpe
 from tilth.tokens.chat import Chat
 
@@ -100,6 +100,35 @@ def test_what_is_only_asked_is_written_as_the_template_has_it(folder, template):
     # It is not learned from.
     with pytest.raises(DataError, match="start of an answer"):
         chat.render(TALK[:4])
+
+
+THINKING = TEMPLATE.replace("{{ bos_token }}", "{{ bos_token }}{{ today or '' }}").replace(
+    "<|turn|>assistant\n",
+    "<|turn|>assistant\n{% if enable_thinking is false %}no thought\n{% endif %}",
+)
+
+
+def test_settings_of_a_template_are_those_that_it_reads(folder, tokenizer):
+    (folder / "chat_template.jinja").write_text(THINKING)
+    chat, talk = Chat.load(folder), TALK[:2]
+    theirs = transformers.AutoTokenizer.from_pretrained(str(folder), split_special_tokens=False)
+    for settings in ({}, {"enable_thinking": False}, {"enable_thinking": True, "today": "Monday"}):
+        expected = theirs.apply_chat_template(
+            talk, add_generation_prompt=True, tokenize=True, return_dict=False, **settings
+        )
+        assert chat.render(talk, answer=True, settings=settings).ids.tolist() == expected
+    for settings, says in (
+        ({"enable_thought": False}, "reads no 'enable_thought' .did you mean 'enable_thinking'"),
+        ({"messages": "x"}, "reads no 'messages'"),
+        ({"bos_token": "x"}, "reads no 'bos_token'"),
+        ({"today": ["x"]}, "today is a text"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            chat.render(talk, answer=True, settings=settings)
+    with pytest.raises(DataError, match="may not hold the special token"):
+        chat.render(talk, answer=True, settings={"today": "now<|stop|>"})
+    with pytest.raises(UsageError, match="reads no 'enable_thinking'"):
+        Chat(tokenizer).render(talk, answer=True, settings={"enable_thinking": False})
 
 
 def test_the_default_of_several_templates(folder):

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 import typer
 
 TEMPERATURE = 0.8
-# A draft that is expected to be faster by less than this is not worth its memory.
-WORTH = 1.05
 
 
 def generate(
@@ -61,6 +59,10 @@ def generate(
     from tilth.errors import UsageError
     from tilth.serving.engine import Engine
     from tilth.serving.opening import refuse_other
+    from tilth.serving.strategies import advice, open_engine
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
 
     if drafts > 1 and draft:
         raise UsageError("--drafts has no draft model")
@@ -74,9 +76,7 @@ def generate(
     if strategy and not draft:
         raise UsageError("--strategy needs --draft")
     if draft:
-        from tilth.serving.strategies import open_engine
-
-        engine = open_engine(run, draft=draft, strategy=strategy or "", sequences=1)
+        engine = open_engine(run, draft=draft, strategy=strategy or "", say=say, sequences=1)
     elif (Path(run) / "config.json").is_file():
         engine = Engine(run, sequences=1)
     elif not (Path(run) / "plan.resolved.toml").is_file():
@@ -85,9 +85,9 @@ def generate(
         raise UsageError("the model of a run is not tuned to answer", hint="tilth tune")
     else:
         engine = Run(run).engine
-    for said in (engine.note, forecast(engine)):
-        if said:
-            print(said, file=sys.stderr)
+    for line in (engine.note, advice(engine)):
+        if line:
+            say(line)
     asked: str | list[int] = prompt
     if chat:
         from tilth.tokens.chat import Chat
@@ -102,20 +102,6 @@ def generate(
     text = engine.generate([asked], tokens, **settings)[0]
     if not emit({"prompt": prompt, "text": text}, json):
         info(text if chat else prompt + text)
-
-
-def forecast(engine: Any) -> str:
-    """What a draft is expected to save, where its length was measured; else empty."""
-    from tilth.serving.strategies.length import ACCEPTANCE
-
-    found = getattr(engine, "forecast", None)
-    if found is None:
-        return ""
-    advice = "" if found.factor > WORTH else ": leave it out, it saves no time here"
-    return (
-        f"tokens that the draft writes at a time: {found.length:,}; where {ACCEPTANCE:.0%} of them "
-        f"are kept, {found.factor:.2f} times the tokens a second of the model alone{advice}"
-    )
 
 
 def _superposed(engine: Any, asked: str | list[int], tokens: int, drafts: int) -> list[str]:

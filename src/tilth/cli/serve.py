@@ -218,15 +218,18 @@ def _service(
     if texts is not None:
         import sys
 
-        from tilth.cli.generate import forecast
-        from tilth.serving.strategies import open_engine
+        from tilth.serving.strategies import advice, open_engine
         from tilth.serving.text_model import TextModel
 
-        opened = open_engine(texts, **engine)
-        service.text = TextModel(name, texts, opened, limits)
-        for line in (service.text.note, forecast(opened)):
+        def say(line: str) -> None:
+            sys.stderr.write(f"{name}: {line}\n")
+
+        opened = open_engine(texts, say=say, **engine)
+        text = TextModel(name, texts, opened, limits)
+        service.serve_text(text)
+        for line in (text.note, advice(opened)):
             if line:
-                sys.stderr.write(f"{name}: {line}\n")
+                say(line)
     return service
 
 

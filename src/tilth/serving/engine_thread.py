@@ -17,6 +17,7 @@ import contextlib
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from tilth.serving.sampler import Sampling
 if TYPE_CHECKING:
     from tilth.serving.engine import Engine
     from tilth.serving.live import Event
+    from tilth.serving.metrics import Measures
 
 log = logging.getLogger("tilth.serving")
 
@@ -54,6 +56,8 @@ class Answers:
         self.numbers: dict[int, int] = {}  # in the thread: number of the engine -> of the answer
         self._events: deque[tuple[int, Any]] = deque()
         self._there = asyncio.Event()
+        self._last: dict[int, float] = {}  # when an answer had its last token
+        self._began = time.perf_counter()
 
     async def __aenter__(self) -> Answers:
         return self
@@ -75,15 +79,26 @@ class Answers:
     def hand(self, choice: int, event: Event) -> None:
         """In the loop: one more event."""
         self.left -= bool(event.reason)
+        if event.token is not None and (measures := self._thread.measures) is not None:
+            now = time.perf_counter()
+            measures.answer_tokens.inc()
+            if choice in self._last:
+                measures.between.observe(now - self._last[choice])
+            else:
+                measures.prompt_tokens.inc(len(self.asks[choice].ids))
+                measures.first.observe(now - self._began)
+            self._last[choice] = now
         self._events.append((choice, event))
         self._there.set()
 
 
 class EngineThread:
-    """`most`: answers that may wait or run at a time. `open` and `live` belong to the loop."""
+    """`most`: answers that may wait or run at a time. `open` and `live` belong to the loop.
+    `measures`: where tokens and their times are counted, if anywhere."""
 
     def __init__(self, engine: Engine, most: int) -> None:
         self.engine, self.most, self.live = engine, most, 0
+        self.measures: Measures | None = None
         self._commands: queue.SimpleQueue[tuple[str, Answers | None]] = queue.SimpleQueue()
         self._owners: dict[int, Answers] = {}
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)

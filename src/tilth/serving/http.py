@@ -24,6 +24,7 @@ from tilth.serving import openai_forms as forms
 from tilth.serving.embedder import Embedder
 from tilth.serving.guard import App, Receive, Send
 from tilth.serving.limits import Limits
+from tilth.serving.metrics import Counted, Measures
 from tilth.serving.refusal import Refused, refusal
 from tilth.serving.streaming import Endpoint, Sender
 from tilth.serving.text_model import LARGE, TextModel
@@ -32,6 +33,7 @@ T = TypeVar("T")
 # Method, path, and the method of `Service` that answers. All but guard.OPEN want the key.
 ROUTES = (
     ("GET", "/health", "health"),
+    ("GET", "/metrics", "metrics"),
     ("GET", "/v1/models", "models"),
     ("GET", "/v1/models/{model:path}", "model"),
     ("POST", "/v1/completions", "completions"),
@@ -49,10 +51,24 @@ class Service:
     embedder: Embedder | None = None
     limits: Limits = field(default_factory=Limits)
     began: int = field(default_factory=lambda: int(time.time()))
+    measures: Measures = field(default_factory=Measures)
+
+    def __post_init__(self) -> None:
+        if self.text is not None:
+            self.serve_text(self.text)
+
+    def serve_text(self, text: TextModel) -> None:
+        """Serve this language model, and measure what it does."""
+        self.text = text
+        text.thread.measures = self.measures
+        self.measures.engine(text.thread)
 
     async def health(self, body: bytes, named: dict[str, str], sender: Sender) -> None:
         """Says nothing that a stranger may not know: it is served without the key."""
         await sender.json({"status": "ok"})
+
+    async def metrics(self, body: bytes, named: dict[str, str], sender: Sender) -> None:
+        await sender.text(self.measures.text(), "text/plain; version=0.0.4; charset=utf-8")
 
     async def models(self, body: bytes, named: dict[str, str], sender: Sender) -> None:
         await sender.json({"object": "list", "data": self.listed()})
@@ -146,10 +162,12 @@ def unknown(model: str) -> Refused:
 
 def routes(service: Service) -> list[Route]:
     """The routes of a service, from the literal table."""
-    return [
-        Route(path, Endpoint(getattr(service, name), service.limits.deadline), methods=[method])
-        for method, path, name in ROUTES
-    ]
+
+    def answers(path: str, name: str) -> Counted:
+        endpoint = Endpoint(getattr(service, name), service.limits.deadline)
+        return service.measures.counted(path, endpoint)
+
+    return [Route(path, answers(path, name), methods=[method]) for method, path, name in ROUTES]
 
 
 def application(found: Sequence[Route]) -> App:

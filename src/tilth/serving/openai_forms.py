@@ -18,13 +18,15 @@ from tilth.serving.sampler import Sampling
 
 @dataclass(frozen=True)
 class Asked:
-    """What a completion is asked for. `prompts`: texts or token ids; or `messages`, for a chat.
+    """What a completion is asked for. `prompts`: texts or token ids; or `messages`, for a chat, and
+    `settings` of its template.
     `tokens`: None where it is not said. `usage`: a stream ends with the counts. `begun`: texts
     follow the token that begins a document."""
 
     model: str
     prompts: list[str | list[int]] = field(default_factory=list)
     messages: list[dict[str, str]] = field(default_factory=list)
+    settings: dict[str, str | float | bool] = field(default_factory=dict)
     tokens: int | None = None
     count: int = 1
     sampling: Sampling = field(default_factory=Sampling)
@@ -75,7 +77,7 @@ def chat(body: bytes, limits: Limits) -> Asked:
     older = fields.whole("max_tokens", None, 1, WORD)
     tokens = fields.whole("max_completion_tokens", older, 1, WORD)
     asked = _common(fields, limits, 1, (top or 0) if wanted else None, messages=talk,
-                    tokens=tokens)  # fmt: skip
+                    settings=settings(fields), tokens=tokens)  # fmt: skip
     fields.end()
     return asked
 
@@ -85,7 +87,7 @@ def tokenize(body: bytes, limits: Limits) -> Asked:
     fields = Fields(body)
     model, prompt, talk = fields.text("model"), fields.take("prompt"), fields.take("messages")
     if prompt is None:
-        asked = Asked(model, messages=messages(talk, limits))
+        asked = Asked(model, messages=messages(talk, limits), settings=settings(fields))
     elif talk is None:
         begun = fields.flag("add_special_tokens", True)
         asked = Asked(model, [valid_text(prompt, "prompt")], begun=begun)
@@ -93,6 +95,20 @@ def tokenize(body: bytes, limits: Limits) -> Asked:
         raise Refused(400, "a prompt or messages are cut into tokens, not both", param="messages")
     fields.end()
     return asked
+
+
+def settings(fields: Fields) -> dict[str, str | float | bool]:
+    """Those of a chat template, as vLLM calls them."""
+    given = fields.take("chat_template_kwargs", {})
+    if not isinstance(given, dict):
+        raise wrong("chat_template_kwargs", "an object", given)
+    for name, value in given.items():
+        valid_text(name, "chat_template_kwargs")
+        if not isinstance(value, (str, int, float)):
+            raise Refused(400, "chat_template_kwargs has texts, numbers, true or false",
+                          param="chat_template_kwargs")  # fmt: skip
+        valid_text(str(value), "chat_template_kwargs")
+    return given
 
 
 def messages(given: Any, limits: Limits) -> list[dict[str, str]]:

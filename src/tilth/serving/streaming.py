@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 from tilth.errors import TilthError
-from tilth.serving.guard import Message, Receive, Send, send_json
+from tilth.serving.guard import Message, Receive, Send, send_body, send_json
 from tilth.serving.refusal import Refused, refusal
 
 # Seconds in which a reader takes the last word of an answer that is broken off.
@@ -40,6 +40,10 @@ class Sender:
     async def made(self, make: Callable[[], Any]) -> None:
         """An answer that may be large: what `make` gives is made and written beside the loop."""
         await send_json(self._send, 200, await asyncio.to_thread(lambda: encoded(make())))
+
+    async def text(self, body: bytes, kind: str) -> None:
+        """An answer that is not JSON; `kind`: its content type."""
+        await send_body(self._send, 200, body, {"content-type": kind, "cache-control": "no-store"})
 
     async def open(self) -> None:
         """Begin a stream of events: the request has been accepted."""

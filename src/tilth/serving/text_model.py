@@ -95,7 +95,8 @@ class TextModel:
         if count > self.context:
             raise LimitError(f"the messages take {count:,} tokens; the model's context is "
                              f"{self.context:,}", hint="fewer or shorter messages")  # fmt: skip
-        return [self._chat.render(asked.messages, answer=True).ids.tolist()]
+        found = self._chat.render(asked.messages, answer=True, settings=asked.settings)
+        return [found.ids.tolist()]
 
     def _known(self, ids: list[int]) -> list[int]:
         size = self._engine.runner.shape.vocabulary

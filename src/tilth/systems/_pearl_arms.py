@@ -26,7 +26,7 @@ from tilth.serving.strategies.drafting import Drafter, Script, Writes
 from tilth.serving.strategies.remote import RemoteDrafter
 from tilth.serving.strategies.speculative import Round, Speculative, Tally
 from tilth.serving.strategies.stream import Stream
-from tilth.systems._timed_engine import threads
+from tilth.systems._threads import threads
 
 RECKONED, WALL, RUN = "reckoned ms a token", "wall ms a token", "tokens between refusals"
 GREEDY = Sampling(temperature=0, ignore_end=True)

@@ -16,7 +16,7 @@ from tilth.evaluation.card import Invariant, Measured
 from tilth.serving.model_runner import ModelRunner, Segment
 from tilth.serving.prepacking import Prefilled, pack, prefill, row_for
 from tilth.systems._prepacking_prompts import BATCH, EQUAL, MANY, SOME, WIDE, Prompts
-from tilth.systems._timed_engine import threads
+from tilth.systems._threads import threads
 
 PACKED, PADDED, SORTED, ALONE = "packed", "padded", "sorted, padded", "one by one"
 THEIR_PADDED, THEIR_PACKED = "transformers, padded", "transformers, packed, dense mask"

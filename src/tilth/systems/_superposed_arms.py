@@ -14,7 +14,7 @@ from tilth.serving.engine import Engine
 from tilth.serving.sampler import Sampling
 from tilth.serving.strategies.ngrams import Grams
 from tilth.serving.strategies.superposed import superpose
-from tilth.systems._timed_engine import threads
+from tilth.systems._threads import threads
 
 SECONDS, STEP, NATS = "CPU ms a prompt", "CPU ms a step", "nats a token of the best draft"
 GREEDY = Sampling(temperature=0, ignore_end=True)

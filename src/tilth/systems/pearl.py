@@ -18,7 +18,6 @@ from typing import Any
 from tilth.evaluation.card import Card, Claim, Invariant, Measured, ModelSource, Prepared
 from tilth.systems import _pearl_arms
 from tilth.systems._pearl_arms import RECKONED, RUN, TRIAL, WALL, Inputs, arm, plain_arm
-from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="pearl",
@@ -29,10 +28,11 @@ CARD = Card(
     "faster than a draft and a target that take turns.",
     part='tilth generate MODEL "text" --draft SMALL_MODEL --strategy pearl',
     modules=(
-        *ENGINE, "tilth.serving.strategies.acceptance", "tilth.serving.strategies.drafting",
-        "tilth.serving.strategies.length", "tilth.serving.strategies.remote",
-        "tilth.serving.strategies.speculative", "tilth.serving.strategies.stream",
-        "tilth.systems._pearl_arms", "tilth.systems._timed_engine",
+        "tilth.serving.compiled", "tilth.serving.kernels", "tilth.serving.model_runner",
+        "tilth.serving.products", "tilth.serving.strategies.acceptance",
+        "tilth.serving.strategies.drafting", "tilth.serving.strategies.length",
+        "tilth.serving.strategies.remote", "tilth.serving.strategies.speculative",
+        "tilth.serving.strategies.stream", "tilth.systems._pearl_arms", "tilth.systems._threads",
     ),
     simulated="models with random weights, for time; by the clock, which drafted tokens are right, "
     "as often as the distilled draft's",

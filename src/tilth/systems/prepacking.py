@@ -30,7 +30,6 @@ from tilth.systems._prepacking_arms import (
     speedup,
 )
 from tilth.systems._prepacking_prompts import EQUAL, SOME, WIDE
-from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="prepacking",
@@ -42,9 +41,10 @@ CARD = Card(
     "each seeing only itself, than when they are padded, and the caches are the same.",
     part="tilth.serving.prepacking.prefill(runner, cache, prompts); Engine(policy='prepacked')",
     modules=(
-        *ENGINE, "tilth.serving.attention", "tilth.serving.cache", "tilth.serving.prepacking",
+        "tilth.serving.attention", "tilth.serving.cache", "tilth.serving.kernels",
+        "tilth.serving.model_runner", "tilth.serving.prepacking", "tilth.serving.products",
         "tilth.systems._prepacking_arms", "tilth.systems._prepacking_prompts",
-        "tilth.systems._timed_engine",
+        "tilth.systems._threads",
     ),
     model_kind="causal",
     arxiv="2404.09529",

@@ -19,7 +19,6 @@ from tilth.serving.cost_table import CostTable
 from tilth.serving.load import serve
 from tilth.serving.virtual import Ask, Virtual
 from tilth.systems._serving_loads import chunked_cache, costs_of, same_tokens
-from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="sarathi",
@@ -30,8 +29,9 @@ CARD = Card(
     "decodes, so that a batch of requests is done sooner.",
     part='Engine(MODEL, policy="decode_maximal", row=256)',
     modules=(
-        *ENGINE, "tilth.serving.cost_table", "tilth.serving.load", "tilth.serving.scheduler",
-        "tilth.serving.virtual", "tilth.systems._serving_loads",
+        "tilth.serving.compiled", "tilth.serving.cost_table", "tilth.serving.kernels",
+        "tilth.serving.load", "tilth.serving.model_runner", "tilth.serving.products",
+        "tilth.serving.scheduler", "tilth.serving.virtual", "tilth.systems._serving_loads",
     ),
     model_kind="causal",
     arxiv="2308.16369",

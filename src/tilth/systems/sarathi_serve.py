@@ -25,7 +25,6 @@ from tilth.systems._serving_capacity import (
     no_stall,
 )
 from tilth.systems._serving_loads import costs_of, made_lengths, real_lengths, same_tokens
-from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="sarathi-serve",
@@ -36,8 +35,10 @@ CARD = Card(
     "requests a second within a bound on the time between tokens.",
     part='Engine(MODEL, policy="stall_free", row=table.budget(goal, decodes=32, context=300))',
     modules=(
-        *ENGINE, "tilth.serving.cost_table", "tilth.serving.load", "tilth.serving.scheduler",
-        "tilth.serving.virtual", "tilth.systems._serving_capacity", "tilth.systems._serving_loads",
+        "tilth.serving.compiled", "tilth.serving.cost_table", "tilth.serving.kernels",
+        "tilth.serving.load", "tilth.serving.model_runner", "tilth.serving.products",
+        "tilth.serving.scheduler", "tilth.serving.virtual", "tilth.systems._serving_capacity",
+        "tilth.systems._serving_loads",
     ),
     model_kind="causal",
     arxiv="2403.02310",

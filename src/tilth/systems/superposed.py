@@ -26,7 +26,6 @@ from tilth.systems._superposed_arms import (
     nucleus,
     superposed,
 )
-from tilth.systems._timed_engine import ENGINE
 
 CARD = Card(
     slug="superposed",
@@ -37,9 +36,10 @@ CARD = Card(
     "fast for three as from three runs, and are about as good.",
     part='tilth generate MODEL "text" --drafts 3',
     modules=(
-        *ENGINE, "tilth.serving.strategies.ngrams", "tilth.serving.strategies.stream",
-        "tilth.serving.strategies.superposed", "tilth.systems._superposed_arms",
-        "tilth.systems._timed_engine",
+        "tilth.serving.compiled", "tilth.serving.kernels", "tilth.serving.model_runner",
+        "tilth.serving.products", "tilth.serving.strategies.ngrams",
+        "tilth.serving.strategies.stream", "tilth.serving.strategies.superposed",
+        "tilth.systems._superposed_arms", "tilth.systems._threads",
     ),
     arxiv="2405.18400",
     simulated="models with random weights, for time",

@@ -3,6 +3,7 @@
     chat = Chat(tokenizer)                        # the plain form; or Chat.load(FOLDER)
     chat.render(messages)                         # ids, and which of them are answers
     chat.render(messages, answer=True)            # the same ids up to where an answer is to begin
+    chat.render(messages, answer=True, settings={"enable_thinking": False})
 
 A message has a `role` (system, user, assistant) and a `content`. Without a template the form is
 plain text: end token, then for each message `### role`, a line break and the content; an answer
@@ -20,14 +21,14 @@ a template is not kept from is taking long: load those of folders that you trust
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilth.errors import DataError, LimitError, TilthError
+from tilth.errors import DataError, LimitError, TilthError, UsageError, nearest
 from tilth.tokens import bpe
 from tilth.tokens.documents import TokenDocuments
 from tilth.tokens.special import special_ids, stated
@@ -73,7 +74,10 @@ class Chat:
         added = json.loads(tokenizer.to_str())["added_tokens"]
         # The letters of these tokens are in no content.
         self.special = [token["content"] for token in added if token["special"]]
-        self._template = None if template is None else _compiled(template)
+        self._template: Any = None
+        self._reads: frozenset[str] = frozenset()
+        if template is not None:
+            self._template, self._reads = _compiled(template, self._names)
 
     @classmethod
     def load(cls, folder: str | Path) -> Chat:
@@ -96,27 +100,32 @@ class Chat:
         """Whether the folder has a template of its own; else the plain form is used."""
         return self._template is not None
 
-    def render(self, messages: Messages, *, answer: bool = False) -> Rendered:
+    def render(
+        self, messages: Messages, *, answer: bool = False,
+        settings: Mapping[str, str | float | bool] | None = None,
+    ) -> Rendered:  # fmt: skip
         """The ids of a conversation; with `answer` up to where the next answer is to begin, of
         which nothing is to be learned where the folder has a template.
 
-        Raises DataError for messages without a known role or a content, for contents with special
-        tokens, and for templates that fail or, without `answer`, break the rule of the module;
-        LimitError for a template that writes without end.
+        `settings`: what the template reads beside the messages (Qwen3: `enable_thinking`). Raises
+        UsageError for one that it does not read; DataError for messages without a known role or a
+        content, for contents with special tokens, and for templates that fail or, without `answer`,
+        break the rule of the module; LimitError for a template that writes without end.
         """
         for number, message in enumerate(messages):
             self._check(number, message)
+        settings = self._known(settings or {})
         if self._template is None:
             return self._plain(messages, answer)
-        text = self._text(messages, answer)
+        text = self._text(messages, answer, settings)
         found = self._encoding(text)
         ids, offsets = np.array(found.ids, np.int64), np.array(found.offsets).reshape(-1, 2)
         learn = np.zeros(len(ids), bool)
         for number, message in enumerate(messages):
             if answer or message["role"] != "assistant":
                 continue
-            before = self._text(messages[:number], True)
-            after = self._text(messages[: number + 1], False).rstrip()
+            before = self._text(messages[:number], True, settings)
+            after = self._text(messages[: number + 1], False, settings).rstrip()
             known = self._encoding(before).ids
             if not (after.startswith(before) and text.startswith(after)) or (
                 ids[: len(known)].tolist() != known
@@ -154,10 +163,22 @@ class Chat:
             raise DataError(f"a message has a content and a role of {', '.join(ROLES)}",
                             where=where)  # fmt: skip
         if self._template is not None:
-            for token in self.special:
-                if token in content:
-                    raise DataError(f"a content may not hold the special token {token}",
-                                    where=where)  # fmt: skip
+            self._without_special(content, "a content", where)
+
+    def _without_special(self, text: str, what: str, where: str) -> None:
+        for token in self.special:
+            if token in text:
+                raise DataError(f"{what} may not hold the special token {token}", where=where)
+
+    def _known(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name, value in settings.items():
+            if name not in self._reads:
+                raise UsageError(f"the chat template reads no {name[:80]!r}",
+                                 hint=nearest(name[:80], self._reads))  # fmt: skip
+            if not isinstance(value, (str, int, float)):
+                raise UsageError(f"{name} is a text, a number, true or false")
+            self._without_special(str(value), "a setting", name)
+        return settings
 
     def _plain(self, messages: Messages, answer: bool) -> Rendered:
         pieces: list[tuple[list[int], bool]] = [([self.end], False)]
@@ -182,7 +203,7 @@ class Chat:
     def _encode(self, text: str) -> list[int]:
         return self._encoding(text).ids
 
-    def _text(self, messages: Messages, answer: bool) -> str:
+    def _text(self, messages: Messages, answer: bool, settings: Mapping[str, Any]) -> str:
         import jinja2
 
         assert self._template is not None
@@ -192,6 +213,7 @@ class Chat:
                 messages=[dict(one) for one in messages],
                 add_generation_prompt=answer,
                 **self._names,
+                **settings,
             ):
                 size += len(part)
                 if size > LONGEST:
@@ -212,9 +234,11 @@ def _default(given: Any) -> Any:
     raise DataError("names several chat templates, and none of them is the default")
 
 
-def _compiled(template: str) -> Any:
-    """The template in Jinja's immutable sandbox, with the settings that model folders rely on."""
+def _compiled(template: str, names: Iterable[str]) -> tuple[Any, frozenset[str]]:
+    """The template in Jinja's immutable sandbox, as model folders rely on, and what it reads beside
+    the messages and these names."""
     import jinja2
+    from jinja2.meta import find_undeclared_variables
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     def refuse(message: str) -> None:
@@ -228,6 +252,8 @@ def _compiled(template: str) -> Any:
         value, ensure_ascii=False, **options
     )
     try:
-        return environment.from_string(template)
+        reads = find_undeclared_variables(environment.parse(template))
+        given = {"messages", "add_generation_prompt", *names, *environment.globals}
+        return environment.from_string(template), frozenset(reads - given)
     except jinja2.TemplateError as error:
         raise DataError(f"the chat template is no Jinja: {error}") from None

@@ -18,6 +18,7 @@ plain engine makes better use of the same products.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from tilth.serving.engine import Engine
 
+# A draft that is expected to be faster by less than this is not worth its memory.
+WORTH = 1.05
 # Of strategies with a draft: whether the target reads while the first tokens are drafted
 # (pre-verify), and whether drafting goes on while it tests them (post-verify).
 STRATEGIES = {"plain": (False, False), "turns": (False, False), "pearl": (True, True)}
@@ -41,13 +44,14 @@ def open_engine(
     draft: str | Path | PreTrainedModel | None = None,
     strategy: str = "",
     length: int | None = None,
+    say: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Engine:
     """An engine that decodes by this strategy; by default `turns` with a draft, else `plain`.
 
     `draft`: the folder of a small model with the same tokenizer, or a model (then all happens in
-    this process). `length`: how many tokens are drafted at a time; None measures both models and
-    takes what their times make best. `options`: those of `Engine`.
+    this process). `length`: how many tokens are drafted at a time; None measures both models, which
+    `say` is told, and takes what their times make best. `options`: those of `Engine`.
     """
     name = strategy or ("plain" if draft is None else "turns")
     if name not in STRATEGIES:
@@ -64,5 +68,19 @@ def open_engine(
 
     pre, post = STRATEGIES[name]
     return SpeculativeEngine(
-        model, tokenizer, draft=draft, pre=pre, post=post, length=length, **options
+        model, tokenizer, draft=draft, pre=pre, post=post, length=length, say=say, **options
+    )
+
+
+def advice(engine: Engine) -> str:
+    """What a draft is expected to save, where its length was measured; else empty."""
+    from tilth.serving.strategies.length import ACCEPTANCE
+
+    found = getattr(engine, "forecast", None)
+    if found is None:
+        return ""
+    without = "" if found.factor > WORTH else ": leave it out, it saves no time here"
+    return (
+        f"tokens that the draft writes at a time: {found.length:,}; where {ACCEPTANCE:.0%} of them "
+        f"are kept, {found.factor:.2f} times the tokens a second of the model alone{without}"
     )

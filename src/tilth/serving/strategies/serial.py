@@ -7,7 +7,7 @@ do: many requests in one row, and log-probabilities of prompts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 class SpeculativeEngine(Engine):
     """`draft`: a folder, or a model. `pre`, `post`: see `speculative`; where one is set and the
-    draft is a folder, it runs in a process of its own. `length`: see `open_engine`.
+    draft is a folder, it runs in a process of its own. `length`, `say`: see `open_engine`.
 
     `forecast`: what was expected when the length was measured; None where it was given.
 
@@ -45,6 +45,7 @@ class SpeculativeEngine(Engine):
         pre: bool = False,
         post: bool = False,
         length: int | None = None,
+        say: Callable[[str], None] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(model, tokenizer, **options)
@@ -61,6 +62,8 @@ class SpeculativeEngine(Engine):
         self._draft_context = opened.context
         self.forecast: Forecast | None = None
         if length is None:
+            if say is not None:
+                say("the model and its draft are measured, for how many tokens to draft at a time")
             costs = measure(self.runner), measure(opened.runner)
             self.forecast = best("pearl" if pre and post else "turns", *costs)
             length = self.forecast.length
