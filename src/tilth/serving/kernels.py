@@ -162,7 +162,7 @@ def _tile(tall: int) -> Callable[..., None]:
         nothing = ir.Constant(lanes, ir.Undefined)
         everywhere = ir.Constant(ir.VectorType(short, LANES), [0] * LANES)
         multiply_add = cgutils.get_or_insert_function(
-            code.module, ir.FunctionType(lanes, [lanes] * 3), f"llvm.fma.v{LANES}f32"
+            code.module, ir.FunctionType(lanes, [lanes] * 3), f"llvm.fmuladd.v{LANES}f32"
         )
         fetch = cgutils.get_or_insert_function(
             code.module, ir.FunctionType(ir.VoidType(), [byte, short, short, short]),
@@ -243,7 +243,9 @@ def product(x: np.ndarray, panels: np.ndarray, found: np.ndarray) -> None:
                 made, to, left = found, first, begin
                 if wide < PANEL:
                     made, to, left = edge, 0, 0
-                    edge[:tall, :wide] = found[first : first + tall, begin:]
+                    for row in range(tall):
+                        for i in range(wide):
+                            edge[row, i] = found[first + row, begin + i]
                 if tall == 4:
                     _four(x, panels, made, first, number, to, left, ahead, step)
                 elif tall == 3:
@@ -253,7 +255,9 @@ def product(x: np.ndarray, panels: np.ndarray, found: np.ndarray) -> None:
                 else:
                     _one(x, panels, made, first, number, to, left, ahead, step)
                 if wide < PANEL:
-                    found[first : first + tall, begin:] = edge[:tall, :wide]
+                    for row in range(tall):
+                        for i in range(wide):
+                            found[first + row, begin + i] = edge[row, i]
                 ahead += step * size
 
 
