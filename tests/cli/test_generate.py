@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -59,6 +60,28 @@ def test_options_that_would_do_nothing_are_refused(folder, capsys):
         assert run([*guesses, *more]) == 2
         said = capsys.readouterr().err
         assert said.startswith("tilth: --") and "drafts" in said and said.count("\n") == 1
+
+
+def test_settings_of_the_chat_template(folder, tmp_path, capsys):
+    shutil.copytree(folder, tmp_path / "thinks")
+    (tmp_path / "thinks" / "chat_template.jinja").write_text(
+        "{{ messages[0].content }}{% if thinks is true %} three{% endif %}"
+        "{% if thinks == 2 %} four{% endif %}"
+    )
+    ask = ["--tokens", 3, "--temperature", 0]
+    for said, more in (("", "thinks=false"), (" three", "thinks=true"), (" four", "thinks=2")):
+        found = text(capsys, tmp_path / "thinks", "one", "--chat", "--set", more, *ask)
+        alone = Engine(folder)
+        ids = alone.tokenizer.encode(f"one{said}", add_special_tokens=False).ids
+        assert found == alone.generate([ids], 3, temperature=0)[0]
+    for words, says in (
+        (["--set", "thinks=true"], "with --chat"),
+        (["--chat", "--set", "thinks"], "no name=value"),
+        (["--chat", "--set", "thoughts=1"], "reads no 'thoughts'"),
+    ):
+        assert run(["generate", str(tmp_path / "thinks"), "one", *words]) == 2
+        error = capsys.readouterr().err
+        assert says in error and error.count("\n") == 1
 
 
 def test_a_draft_says_what_it_is_expected_to_save(folder, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -36,6 +37,10 @@ def generate(
     drafts: Annotated[
         int, typer.Option(min=1, help="So many short guesses from one stream (superposed).")
     ] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="With --chat: what its template reads, enable_thinking=false."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Continue a prompt with the model of a run, or of a Hugging Face folder.
@@ -64,12 +69,15 @@ def generate(
     def say(line: str) -> None:
         print(line, file=sys.stderr)
 
+    told = _settings(settings or ())
+    if told and not chat:
+        raise UsageError("--set is read by the chat template: with --chat")
     if drafts > 1 and draft:
         raise UsageError("--drafts has no draft model")
     for option, given in (("--temperature", temperature), ("--seed", seed)):
         if drafts > 1 and given is not None:
             raise UsageError(f"{option} has no effect with --drafts: its guesses are not drawn")
-    settings = {
+    sampling = {
         "temperature": TEMPERATURE if temperature is None else temperature, "seed": seed or 0,
         "top_k": TOP_K,
     }  # fmt: skip
@@ -93,15 +101,33 @@ def generate(
         from tilth.tokens.chat import Chat
 
         question = [{"role": "user", "content": prompt}]
-        asked = Chat.load(run).render(question, answer=True).ids.tolist()
+        asked = Chat.load(run).render(question, answer=True, settings=told).ids.tolist()
     if drafts > 1:
         texts = _superposed(engine, asked, tokens, drafts)
         if not emit({"prompt": prompt, "texts": texts}, json):
             info("\n".join(texts))
         return
-    text = engine.generate([asked], tokens, **settings)[0]
+    text = engine.generate([asked], tokens, **sampling)[0]
     if not emit({"prompt": prompt, "text": text}, json):
         info(text if chat else prompt + text)
+
+
+def _settings(given: Sequence[str]) -> dict[str, Any]:
+    """name=value each; what is JSON's true, false or a number is that, all else a text."""
+    import json
+
+    from tilth.errors import UsageError
+
+    found: dict[str, Any] = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not sign:
+            raise UsageError(f"{one!r} is no name=value", where="--set")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _superposed(engine: Any, asked: str | list[int], tokens: int, drafts: int) -> list[str]:
