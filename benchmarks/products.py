@@ -1,9 +1,10 @@
 """Products of a row of tokens with the matrices of a model: compiled tiles, oneDNN, MKL.
 
 Run: python benchmarks/products.py [--threads 1] [--repeats 9] [--layers 10]
-Prints a table and, last, one JSON object of ratios. All matrices of 20.9 M parameters in float32 (4
-a layer and the head), by rows; interleaved repeats, medians of seconds: of the processor with one
-thread, of the clock with more. `serving/products.py` chooses by these.
+Prints a table and, last, one JSON object of ratios. All matrices of a model of 20.9 M parameters
+in float32 (4 a layer and the head), by rows; what each way takes to make room for its result is
+counted. Interleaved repeats, medians of seconds: of the processor with one thread, of the clock
+with more. `serving/products.py` chooses by these.
 """
 
 from __future__ import annotations
@@ -25,23 +26,24 @@ ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256, 512, 1024)
 WIDTH, INNER, VOCABULARY = 384, 1024, 4096
 
 
-Inputs, Founds = dict[int, torch.Tensor], Sequence[torch.Tensor]
+Inputs = dict[int, torch.Tensor]
 
 
-def tiles(linears: Sequence[Linear], inputs: Inputs, founds: Founds) -> None:
-    for linear, found in zip(linears, founds):
+def tiles(linears: Sequence[Linear], inputs: Inputs) -> None:
+    for linear in linears:
         assert linear.arrays is not None
         x = inputs[linear.weight.shape[1]]
+        found = torch.zeros(len(x), len(linear.weight))
         kernels.product(x.numpy(), linear.arrays[0], found.numpy())
 
 
-def onednn(linears: Sequence[Linear], inputs: Inputs, founds: Founds) -> None:
+def onednn(linears: Sequence[Linear], inputs: Inputs) -> None:
     for linear in linears:
         x = inputs[linear.weight.shape[1]]
         torch.ops.mkldnn._linear_pointwise(x, linear.packed, None, "none", [], "")
 
 
-def mkl(linears: Sequence[Linear], inputs: Inputs, founds: Founds) -> None:
+def mkl(linears: Sequence[Linear], inputs: Inputs) -> None:
     for linear in linears:
         torch.nn.functional.linear(inputs[linear.weight.shape[1]], linear.weight)
 
@@ -63,7 +65,6 @@ def main() -> None:
           f"{'spread':>7}")  # fmt: skip
     for rows in ROWS:
         inputs = {size: torch.randn(rows, size) for size in (WIDTH, INNER)}
-        founds = [torch.zeros(rows, len(linear.weight)) for linear in linears]
 
         seconds: dict[str, list[float]] = defaultdict(list)
         times = max(1, 64 // rows)
@@ -71,7 +72,7 @@ def main() -> None:
             for way in (tiles, onednn, mkl):
                 began = clock()
                 for _ in range(times):
-                    way(linears, inputs, founds)
+                    way(linears, inputs)
                 # The first time compiles and fills caches.
                 if repeat:
                     seconds[way.__name__].append((clock() - began) / times)

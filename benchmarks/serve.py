@@ -67,7 +67,7 @@ POLICIES = ("stall_free", "prefill_first", "request_level")
 
 
 def model(layers: int) -> Any:
-    """23 M parameters at ten layers, random."""
+    """20.9 M parameters at ten layers, random."""
     import transformers
 
     config = transformers.Qwen2Config(
@@ -240,7 +240,9 @@ def load_table(fresh: Callable[[str], Engine], policies: Sequence[str], count: i
                     if who == OPENVINO:
                         server: Any = PeerServer(openvino, prompts)
                     else:
-                        server = Real(fresh(who), prompts.__getitem__)
+                        one = fresh(who)
+                        server = Real(one, prompts.__getitem__,
+                                      clock=partial(now, one.runner.device))  # fmt: skip
                     served = serve(server, arriving(lengths, times),
                                    16 if kind == "closed" else None)  # fmt: skip
                     seen[who, kind].append(served.metrics())

@@ -346,22 +346,37 @@ def measured(address):
     return {name: float(value) for name, _, value in lines}
 
 
+def ends(found):
+    """How many answers ended how."""
+    return {name.split('"')[1]: value for name, value in found.items()
+            if name.startswith("tilth_answers_total")}  # fmt: skip
+
+
 def test_what_the_server_did_is_measured(folder):
     service = http.Service(TextModel("my-model", folder, Engine(folder), LIMITS))
     with served(service) as address:
         for body in (PLAIN, {**PLAIN, "n": 2, "stream": True}, {**PLAIN, "max_tokens": 10_000}):
             ask(address, "/v1/completions", body)
         ask(address, "/v1/nowhere")
+        scored = {**PLAIN, "max_tokens": 0, "echo": True, "logprobs": 0}
+        ask(address, "/v1/completions", scored)
         found = measured(address)
         prompt = ask(address, "/tokenize", {"prompt": PLAIN["prompt"]})[1]["count"]
+        # Who hangs up in mid-answer.
+        plug = post(address, "/v1/completions", {**PLAIN, "max_tokens": 100, "stream": True})
+        plug.recv(100)
+        plug.close()
+        while sum(ends(measured(address)).values()) < 5:
+            pass
     service.stop()
     path = 'path="/v1/completions"'
-    assert found[f'tilth_requests_total{{{path},status="200"}}'] == 2
+    assert found[f'tilth_requests_total{{{path},status="200"}}'] == 3
     assert found[f'tilth_requests_total{{{path},status="400"}}'] == 1
-    assert found[f"tilth_request_seconds_count{{{path}}}"] == 3
+    assert found[f"tilth_request_seconds_count{{{path}}}"] == 4
     assert not any("nowhere" in name for name in found)
     written = found["tilth_answer_tokens_total"]
-    assert 3 <= written <= 24 and found["tilth_prompt_tokens_total"] == 3 * prompt
+    assert 3 <= written <= 24 and found["tilth_prompt_tokens_total"] == 4 * prompt
+    assert sum(ends(found).values()) == 4 and set(ends(found)) <= {"stop", "length"}
     assert found["tilth_first_token_seconds_count"] == 3
     assert found["tilth_between_tokens_seconds_count"] == written - 3
     assert found["tilth_answers_running"] == found["tilth_answers_waiting"] == 0

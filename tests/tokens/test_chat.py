@@ -122,12 +122,17 @@ def test_settings_of_a_template_are_those_that_it_reads(folder, tokenizer):
         ({"messages": "x"}, "reads no 'messages'"),
         ({"bos_token": "x"}, "reads no 'bos_token'"),
         ({"today": ["x"]}, "today is a text"),
+        ({"today": 10**9}, "today is at most"),
+        ({"today": float("nan")}, "today is at most"),
     ):
         with pytest.raises(UsageError, match=says):
             chat.render(talk, answer=True, settings=settings)
     with pytest.raises(DataError, match="may not hold the special token"):
         chat.render(talk, answer=True, settings={"today": "now<|stop|>"})
-    with pytest.raises(UsageError, match="reads no 'enable_thinking'"):
+    with pytest.raises(DataError, match="may not hold the special token"):
+        pieces = [{"role": "user", "content": "op|> and so on"}]
+        chat.render(pieces, answer=True, settings={"today": "<|st"})
+    with pytest.raises(UsageError, match="no chat template"):
         Chat(tokenizer).render(talk, answer=True, settings={"enable_thinking": False})
 
 

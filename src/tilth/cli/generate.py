@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -83,6 +84,12 @@ def generate(
     }  # fmt: skip
     if strategy and not draft:
         raise UsageError("--strategy needs --draft")
+    asked: str | list[int] = prompt
+    if chat and (Path(run) / "config.json").is_file():
+        from tilth.tokens.chat import Chat
+
+        question = [{"role": "user", "content": prompt}]
+        asked = Chat.load(run).render(question, answer=True, settings=told).ids.tolist()
     if draft:
         engine = open_engine(run, draft=draft, strategy=strategy or "", say=say, sequences=1)
     elif (Path(run) / "config.json").is_file():
@@ -96,12 +103,6 @@ def generate(
     for line in (engine.note, advice(engine)):
         if line:
             say(line)
-    asked: str | list[int] = prompt
-    if chat:
-        from tilth.tokens.chat import Chat
-
-        question = [{"role": "user", "content": prompt}]
-        asked = Chat.load(run).render(question, answer=True, settings=told).ids.tolist()
     if drafts > 1:
         texts = _superposed(engine, asked, tokens, drafts)
         if not emit({"prompt": prompt, "texts": texts}, json):
@@ -112,21 +113,20 @@ def generate(
         info(text if chat else prompt + text)
 
 
-def _settings(given: Sequence[str]) -> dict[str, Any]:
-    """name=value each; what is JSON's true, false or a number is that, all else a text."""
-    import json
-
+def _settings(given: Sequence[str]) -> dict[str, str | float | bool]:
+    """name=value each: true, false, a number, or else a text."""
     from tilth.errors import UsageError
 
-    found: dict[str, Any] = {}
+    found: dict[str, str | float | bool] = {}
     for one in given:
         name, sign, value = one.partition("=")
-        if not sign:
-            raise UsageError(f"{one!r} is no name=value", where="--set")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
+        if not sign or name in found:
+            raise UsageError(f"{name} is set twice" if sign else f"{one!r} is no name=value",
+                             where="--set")  # fmt: skip
+        found[name] = {"true": True, "false": False}.get(value, value)
+        for kind in (float, int):
+            with contextlib.suppress(ValueError):
+                found[name] = kind(value)
     return found
 
 

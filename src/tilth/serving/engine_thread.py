@@ -56,8 +56,8 @@ class Answers:
         self.numbers: dict[int, int] = {}  # in the thread: number of the engine -> of the answer
         self._events: deque[tuple[int, Any]] = deque()
         self._there = asyncio.Event()
-        self._last: dict[int, float] = {}  # when an answer had its last token
-        self._began = time.perf_counter()
+        self._last = [time.perf_counter()] * len(asks)  # when an answer had its last token
+        self._read, self._writes = [False] * len(asks), [False] * len(asks)
 
     async def __aenter__(self) -> Answers:
         return self
@@ -79,17 +79,21 @@ class Answers:
     def hand(self, choice: int, event: Event) -> None:
         """In the loop: one more event."""
         self.left -= bool(event.reason)
-        if event.token is not None and (measures := self._thread.measures) is not None:
-            now = time.perf_counter()
-            measures.answer_tokens.inc()
-            if choice in self._last:
-                measures.between.observe(now - self._last[choice])
-            else:
-                measures.prompt_tokens.inc(len(self.asks[choice].ids))
-                measures.first.observe(now - self._began)
-            self._last[choice] = now
+        if (measures := self._thread.measures) is not None:
+            self._measure(measures, choice, event)
         self._events.append((choice, event))
         self._there.set()
+
+    def _measure(self, measures: Measures, choice: int, event: Event) -> None:
+        if not self._read[choice] and event.reason not in ("cancelled", "failed"):
+            self._read[choice] = True
+            measures.begun(len(self.asks[choice].ids))
+        if event.token is not None:
+            now = time.perf_counter()
+            measures.token(now - self._last[choice], first=not self._writes[choice])
+            self._last[choice], self._writes[choice] = now, True
+        if event.reason:
+            measures.ended(event.reason)
 
 
 class EngineThread:

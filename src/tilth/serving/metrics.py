@@ -5,9 +5,10 @@
     measures.engine(thread)             # how full it is, read whenever somebody asks
     measures.text()                     # bytes of Prometheus's text format
 
-Paths are those of the literal table of routes; no text, address or name of anybody is kept. Seconds
-between tokens are those at which the server itself has them, however slowly a reader takes them.
-Needs the extra `web`.
+Paths are those of the literal table of routes; no text, address or name of anybody is kept. What
+the guard refuses (the key, the host, too much at a time) and pages are not among them. Times of
+tokens are those at which the server itself has them, from the moment an answer is queued, however
+slowly a reader takes them. Needs the extra `web`.
 """
 
 from __future__ import annotations
@@ -35,24 +36,31 @@ class Measures:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
-            "tilth_requests", "Answered requests by path and status; gone: who asked hung up.",
+            "tilth_requests",
+            "Requests by path and by the status that their answer began with; gone: nobody waited "
+            "for it. How the answers of a model ended is tilth_answers_total.",
             ("path", "status"), registry=registry,
         )  # fmt: skip
         self._seconds = Histogram(
             "tilth_request_seconds", "Seconds of a whole request.", ("path",), buckets=WHOLE,
             registry=registry,
         )  # fmt: skip
-        self.prompt_tokens = Counter(
-            "tilth_prompt_tokens", "Tokens of prompts, of each answer's own.", registry=registry
-        )
-        self.answer_tokens = Counter("tilth_answer_tokens", "Tokens written.", registry=registry)
-        self.first = Histogram(
+        self._answers = Counter(
+            "tilth_answers", "Answers of the model by how they ended: stop, length, cancelled, "
+            "failed.", ("reason",), registry=registry,
+        )  # fmt: skip
+        self._prompt_tokens = Counter(
+            "tilth_prompt_tokens", "Tokens of prompts, those of n answers n times.",
+            registry=registry,
+        )  # fmt: skip
+        self._answer_tokens = Counter("tilth_answer_tokens", "Tokens written.", registry=registry)
+        self._first = Histogram(
             "tilth_first_token_seconds", "Seconds until an answer's first token.", buckets=WHOLE,
             registry=registry,
         )  # fmt: skip
-        self.between = Histogram(
-            "tilth_between_tokens_seconds", "Seconds between two tokens of an answer.",
-            buckets=STEP, registry=registry,
+        self._between = Histogram(
+            "tilth_between_tokens_seconds", "Seconds between two tokens of an answer; with a draft "
+            "those of a round come at once.", buckets=STEP, registry=registry,
         )  # fmt: skip
 
     def text(self) -> bytes:
@@ -82,7 +90,21 @@ class Measures:
         """The same application, and each of its answers counted."""
         return Counted(path, app, self)
 
+    def begun(self, prompt: int) -> None:
+        """The engine has read a prompt of so many tokens."""
+        self._prompt_tokens.inc(prompt)
+
+    def token(self, seconds: float, first: bool) -> None:
+        """A token of an answer, so long after the one before, or after it was asked for."""
+        self._answer_tokens.inc()
+        (self._first if first else self._between).observe(seconds)
+
+    def ended(self, reason: str) -> None:
+        """An answer is over."""
+        self._answers.labels(reason).inc()
+
     def answered(self, path: str, status: str, seconds: float) -> None:
+        """A request is over."""
         self._requests.labels(path, status).inc()
         self._seconds.labels(path).observe(seconds)
 

@@ -104,10 +104,11 @@ def settings(fields: Fields) -> dict[str, str | float | bool]:
         raise wrong("chat_template_kwargs", "an object", given)
     for name, value in given.items():
         valid_text(name, "chat_template_kwargs")
-        if not isinstance(value, (str, int, float)):
+        if isinstance(value, str):
+            valid_text(value, "chat_template_kwargs")
+        elif not isinstance(value, (int, float)):
             raise Refused(400, "chat_template_kwargs has texts, numbers, true or false",
                           param="chat_template_kwargs")  # fmt: skip
-        valid_text(str(value), "chat_template_kwargs")
     return given
 
 

@@ -72,7 +72,8 @@ class TextModel:
             self._could_fit("messages take", sum(sizes))
         elif sizes and not longer:
             self._could_fit("prompt takes", max(sizes))
-        if sum(sizes) < LARGE:
+        told = [one for one in asked.settings.values() if isinstance(one, str)]
+        if sum(sizes) + sum(map(len, told)) < LARGE:
             return await asyncio.to_thread(self._tokenized, asked)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._large, self._tokenized, asked)

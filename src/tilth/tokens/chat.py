@@ -107,14 +107,14 @@ class Chat:
         """The ids of a conversation; with `answer` up to where the next answer is to begin, of
         which nothing is to be learned where the folder has a template.
 
-        `settings`: what the template reads beside the messages (Qwen3: `enable_thinking`). Raises
-        UsageError for one that it does not read; DataError for messages without a known role or a
-        content, for contents with special tokens, and for templates that fail or, without `answer`,
-        break the rule of the module; LimitError for a template that writes without end.
+        `settings`: what the template looks up beside the messages (Qwen3: `enable_thinking`).
+        Raises UsageError for one that it never looks up; DataError for messages without a known
+        role or a content, for contents with special tokens, and for templates that fail or, without
+        `answer`, break the rule of the module; LimitError for a template that writes without end.
         """
         for number, message in enumerate(messages):
             self._check(number, message)
-        settings = self._known(settings or {})
+        settings = self._known(settings or {}, messages)
         if self._template is None:
             return self._plain(messages, answer)
         text = self._text(messages, answer, settings)
@@ -170,14 +170,22 @@ class Chat:
             if token in text:
                 raise DataError(f"{what} may not hold the special token {token}", where=where)
 
-    def _known(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _known(self, settings: Mapping[str, Any], messages: Messages) -> Mapping[str, Any]:
+        if settings and self._template is None:
+            raise UsageError("the folder has no chat template that could read settings")
         for name, value in settings.items():
             if name not in self._reads:
                 raise UsageError(f"the chat template reads no {name[:80]!r}",
                                  hint=nearest(name[:80], self._reads))  # fmt: skip
             if not isinstance(value, (str, int, float)):
                 raise UsageError(f"{name} is a text, a number, true or false")
-            self._without_special(str(value), "a setting", name)
+            # A template may write as many letters as a number says.
+            if not isinstance(value, str) and not abs(value) <= LONGEST:
+                raise UsageError(f"{name} is at most {LONGEST:,}")
+        if texts := "".join(value for value in settings.values() if isinstance(value, str)):
+            # Also of two pieces, where the template writes nothing between them.
+            contents = "".join(message["content"] for message in messages)
+            self._without_special(texts + contents + texts, "a setting", "beside the contents")
         return settings
 
     def _plain(self, messages: Messages, answer: bool) -> Rendered:
@@ -253,7 +261,7 @@ def _compiled(template: str, names: Iterable[str]) -> tuple[Any, frozenset[str]]
     )
     try:
         reads = find_undeclared_variables(environment.parse(template))
-        given = {"messages", "add_generation_prompt", *names, *environment.globals}
+        given = {"messages", "add_generation_prompt", *names}
         return environment.from_string(template), frozenset(reads - given)
     except jinja2.TemplateError as error:
         raise DataError(f"the chat template is no Jinja: {error}") from None
