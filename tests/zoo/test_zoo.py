@@ -34,9 +34,11 @@ def small(monkeypatch, tmp_path):
         monkeypatch.setitem(ZOO, name, replace(ZOO[kind], **{**settings, **size}))
 
 
-def test_a_model_is_built_once_and_says_what_it_is(small, monkeypatch):
+def test_a_model_is_built_once_and_says_what_it_is(small, monkeypatch, caplog):
     assert zoo.find("gpt-small") is None
     made = zoo.model("gpt-small")
+    (said,) = [one.getMessage() for one in caplog.records if one.name == "tilth.zoo"]
+    assert "has no gpt-small" in said and "tilth zoo build gpt-small" in said
     verify(made.folder), verify(made.folder.parent)
     record = made.record
     assert record["gate"]["passed"] is made.gate and made.sources == (Source("docs", "d", "PSF"),)

@@ -11,6 +11,7 @@ it are undecided.
 
 from __future__ import annotations
 
+import logging
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tilth.tokens.documents import TokenDocuments
     from tilth.zoo.text import Text
 
+log = logging.getLogger("tilth.zoo")
 VERSION = 2
 SEED = 0
 # Models so small gain little from a second thread, and lose some where the machine has other work.
@@ -81,6 +83,11 @@ def model(name: str, *, progress: Progress = silent) -> ZooModel:
     if not is_complete(folder, {"digest": key}):
         with lock(folder):
             if not is_complete(folder, {"digest": key}):
+                if progress is silent:
+                    # Whoever runs a system that needs it would wait without knowing what for.
+                    log.warning("the zoo has no %s for the data of this machine; it is built "
+                                "first, up to 30 minutes (tilth zoo build %s shows how far)",
+                                name, name)  # fmt: skip
                 _build(folder, name, key, made_by, text, objective, progress)
     return _open(folder)
 
