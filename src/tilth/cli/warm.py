@@ -62,13 +62,12 @@ def signals() -> None:
 
 
 def engine() -> None:
-    """Read and write one token of a cache of one block."""
-    import numpy as np
+    """Read and write some tokens with a small model of random weights."""
+    from tilth.models.decoder import build
+    from tilth.serving.model_runner import ModelRunner, Segment
 
-    from tilth.serving import kernels
-
-    keys, mixed, angles = (np.ones(size, np.float32) for size in ((16, 1, 2), (1, 3, 2), (1, 1)))
-    row, one = np.ones((1, 2), np.float32), np.zeros(1, np.int64)
-    kernels.rms_norm(row, row[0], 1e-6, row.copy())
-    kernels.turn_and_keep(mixed, 1, 1, angles, angles, one, keys, keys.copy())
-    kernels.attend_last(mixed, 1, keys, keys.copy(), one, one, one + 1, 16, 1.0, 0, row)
+    runner = ModelRunner(build("200k", vocabulary=400, context=64))
+    cache = runner.cache(blocks=2)
+    chain = cache.chain()
+    for ids in ([3, 4, 5], [6]):
+        runner.forward(cache, [Segment(chain, ids)])
