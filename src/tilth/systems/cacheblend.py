@@ -33,6 +33,7 @@ CARD = Card(
     part="tilth.serving.edits.cacheblend.Blender(engine).blend(passages, question)",
     modules=(
         "tilth.serving.edits.cacheblend", "tilth.serving.edits.reading",
+        "tilth.serving.kernels", "tilth.serving.model_runner", "tilth.serving.products",
         "tilth.systems._blended_chunks", "tilth.systems._edited_files", "tilth.systems._two_hop",
     ),
     arxiv="2405.16444",

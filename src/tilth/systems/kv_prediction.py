@@ -36,6 +36,7 @@ CARD = Card(
     modules=(
         "tilth.models.kv_maps", "tilth.objectives.kv_prediction",
         "tilth.serving.edits.kv_prediction", "tilth.serving.edits.reading",
+        "tilth.serving.kernels", "tilth.serving.model_runner", "tilth.serving.products",
         "tilth.systems._edited_files", "tilth.systems._predicted_caches", "tilth.systems._two_hop",
     ),
     arxiv="2410.08391",

@@ -33,6 +33,7 @@ CARD = Card(
     part="tilth.serving.edits.pie.OpenText(engine, text).edit(changed)",
     modules=(
         "tilth.serving.edits.cacheblend", "tilth.serving.edits.pie", "tilth.serving.edits.reading",
+        "tilth.serving.kernels", "tilth.serving.model_runner", "tilth.serving.products",
         "tilth.systems._edited_files", "tilth.systems._two_hop",
     ),
     arxiv="2407.03157",
