@@ -24,8 +24,6 @@ from tilth.serving.products import Linear, packed, tiled
 
 ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 128, 256, 512, 1024)
 WIDTH, INNER, VOCABULARY = 384, 1024, 4096
-
-
 Inputs = dict[int, torch.Tensor]
 
 
@@ -65,7 +63,6 @@ def main() -> None:
           f"{'spread':>7}")  # fmt: skip
     for rows in ROWS:
         inputs = {size: torch.randn(rows, size) for size in (WIDTH, INNER)}
-
         seconds: dict[str, list[float]] = defaultdict(list)
         times = max(1, 64 // rows)
         for repeat in range(1 + given.repeats):

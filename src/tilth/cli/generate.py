@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -115,18 +114,17 @@ def generate(
 
 def _settings(given: Sequence[str]) -> dict[str, str | float | bool]:
     """name=value each: true, false, a number, or else a text."""
+    from tilth.build.plan import value_of
     from tilth.errors import UsageError
 
     found: dict[str, str | float | bool] = {}
     for one in given:
-        name, sign, value = one.partition("=")
+        name, sign, text = one.partition("=")
         if not sign or name in found:
             raise UsageError(f"{name} is set twice" if sign else f"{one!r} is no name=value",
                              where="--set")  # fmt: skip
-        found[name] = {"true": True, "false": False}.get(value, value)
-        for kind in (float, int):
-            with contextlib.suppress(ValueError):
-                found[name] = kind(value)
+        value = value_of(text)
+        found[name] = value if isinstance(value, (int, float)) else text
     return found
 
 

@@ -56,8 +56,8 @@ class Answers:
         self.numbers: dict[int, int] = {}  # in the thread: number of the engine -> of the answer
         self._events: deque[tuple[int, Any]] = deque()
         self._there = asyncio.Event()
-        self._last = [time.perf_counter()] * len(asks)  # when an answer had its last token
-        self._read, self._writes = [False] * len(asks), [False] * len(asks)
+        self._asked = time.perf_counter()
+        self._last: dict[int, float] = {}  # when an answer had its last event
 
     async def __aenter__(self) -> Answers:
         return self
@@ -85,15 +85,15 @@ class Answers:
         self._there.set()
 
     def _measure(self, measures: Measures, choice: int, event: Event) -> None:
-        if not self._read[choice] and event.reason not in ("cancelled", "failed"):
-            self._read[choice] = True
+        # The first event is the first token, or the end where there is none.
+        now, first = time.perf_counter(), choice not in self._last
+        if first and event.reason not in ("cancelled", "failed"):
             measures.begun(len(self.asks[choice].ids))
         if event.token is not None:
-            now = time.perf_counter()
-            measures.token(now - self._last[choice], first=not self._writes[choice])
-            self._last[choice], self._writes[choice] = now, True
+            measures.token(now - self._last.get(choice, self._asked), first)
         if event.reason:
             measures.ended(event.reason)
+        self._last[choice] = now
 
 
 class EngineThread:

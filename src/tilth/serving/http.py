@@ -161,13 +161,13 @@ def unknown(model: str) -> Refused:
 
 
 def routes(service: Service) -> list[Route]:
-    """The routes of a service, from the literal table."""
-
-    def answers(path: str, name: str) -> Counted:
-        endpoint = Endpoint(getattr(service, name), service.limits.deadline)
-        return service.measures.counted(path, endpoint)
-
-    return [Route(path, answers(path, name), methods=[method]) for method, path, name in ROUTES]
+    """The routes of a service, from the literal table; each of their answers is counted."""
+    deadline, measures = service.limits.deadline, service.measures
+    return [
+        Route(path, Counted(path, Endpoint(getattr(service, name), deadline), measures),
+              methods=[method])
+        for method, path, name in ROUTES
+    ]  # fmt: skip
 
 
 def application(found: Sequence[Route]) -> App:

@@ -1,7 +1,7 @@
 """What a server has done so far, in numbers, as Prometheus reads them: `GET /metrics`.
 
     measures = Measures()
-    Route("/tokenize", measures.counted("/tokenize", application))
+    Route("/tokenize", Counted("/tokenize", application, measures))
     measures.engine(thread)             # how full it is, read whenever somebody asks
     measures.text()                     # bytes of Prometheus's text format
 
@@ -86,10 +86,6 @@ class Measures:
         for name, (what, value) in now.items():
             Gauge(name, what, registry=self._registry).set_function(value)
 
-    def counted(self, path: str, app: App) -> Counted:
-        """The same application, and each of its answers counted."""
-        return Counted(path, app, self)
-
     def begun(self, prompt: int) -> None:
         """The engine has read a prompt of so many tokens."""
         self._prompt_tokens.inc(prompt)
@@ -110,7 +106,7 @@ class Measures:
 
 
 class Counted:
-    """An ASGI application around another one."""
+    """An ASGI application around another one, each of whose answers is counted."""
 
     def __init__(self, path: str, app: App, measures: Measures) -> None:
         self._path, self._app, self._measures = path, app, measures

@@ -19,9 +19,8 @@ from tilth.serving.sampler import Sampling
 @dataclass(frozen=True)
 class Asked:
     """What a completion is asked for. `prompts`: texts or token ids; or `messages`, for a chat, and
-    `settings` of its template.
-    `tokens`: None where it is not said. `usage`: a stream ends with the counts. `begun`: texts
-    follow the token that begins a document."""
+    `settings` of its template. `tokens`: None where it is not said. `usage`: a stream ends with the
+    counts. `begun`: texts follow the token that begins a document."""
 
     model: str
     prompts: list[str | list[int]] = field(default_factory=list)
